@@ -13,8 +13,9 @@ What a file may say about its tests, as literals at its top level:
     WASM = True                     run each plain test again, as `test_x[wasm32]`, on the 32-bit
                                     WebAssembly build under node: ints of 2^30, no `machine`
 
-`MICROPYTHON=` names another interpreter, `NODE=` another node. The wasm heap grows when it is full,
-so HEAP only sets its first size there. By hand: `pytest host_tests/unit/mp_fixed.py -k ratio`.
+`MICROPYTHON=` names another interpreter, `NODE=` another node. On wasm, HEAP is only the first size: that heap grows.
+
+    .venv/bin/pytest host_tests/unit/mp_fixed.py -k ratio
 """
 
 import ast
@@ -33,6 +34,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 WASM_PACKAGE = ROOT / "node_modules" / "@micropython" / "micropython-webassembly-pyscript"
 HEAP, TIMEOUT = "1M", 60
+STOPPED = "none, stopped after {} s"
 LITERALS = {"HEAP": dict, "TIMEOUT": dict, "WASM": bool}
 
 
@@ -41,7 +43,7 @@ class Failure(Exception):
 
 
 def pytest_pycollect_makemodule(module_path, parent):
-    """Takes the place of pytest's own module for `mp_*.py` (pyproject.toml lists the pattern in python_files)."""
+    """Takes the place of pytest's own module for `mp_*.py` (python_files in pyproject.toml)."""
     return Module.from_parent(parent, path=module_path) if module_path.name.startswith("mp_") else None
 
 
@@ -76,7 +78,7 @@ def environment(folder):
 def script(module, function, is_async, marker):
     """The program that runs one test function and then prints the marker."""
     call = f"asyncio.run({module}.{function}())" if is_async else f"{module}.{function}()"
-    return f"import {module}{', asyncio' if is_async else ''}\n{call}\nprint('\\n{marker}')"
+    return f"import {module}{', asyncio' if is_async else ''}; {call}; print('\\n{marker}')"
 
 
 def passed(output, marker):
@@ -116,7 +118,7 @@ class Module(pytest.File):
                 name = node_.targets[0].id
                 says[name] = ast.literal_eval(node_.value)
                 if type(says[name]) is not LITERALS[name]:
-                    raise self.CollectError(f"{self.path.name}:{node_.lineno}: {name} is not a {LITERALS[name].__name__}")
+                    raise self.CollectError(f"{self.path.name}:{node_.lineno}: {name} is no {LITERALS[name].__name__}")
         return says
 
     def _check(self, function, before):
@@ -192,20 +194,23 @@ class Test(pytest.Item):
                 )  # fmt: skip
                 output, status = process.stdout, process.returncode
             except subprocess.TimeoutExpired as late:
-                output, status = late.stdout or b"", f"none, stopped after {self.limit} s"
+                output, status = late.stdout or b"", STOPPED.format(self.limit)
         self.judge(output.decode(errors="replace"), status)
 
     def judge(self, output, status):
         """Raises Failure unless the marker is the last line and the status is 0."""
-        if status != 0 or not passed(output, self.marker):
-            why = "" if passed(output, self.marker) else ", end marker missing"
-            raise Failure(f"{output.replace(self.marker, '')}\nexit status {status}{why}\nby hand: {self.by_hand()}")
-        self.add_report_section("call", "stdout", output.replace(self.marker, "").rstrip("\n"))
+        ended = passed(output, self.marker)
+        output = output.replace(self.marker, "").strip("\n")
+        if status != 0 or not ended:
+            last = output.rpartition("\n")[2] if ended or status != 0 else "it stopped before its end"
+            raise Failure(f"{last} (exit status {status})\n\n{output}\n\nby hand: {self.by_hand()}")
+        self.add_report_section("call", "stdout", output)
 
     def by_hand(self):
-        path = ":".join(os.path.relpath(p, ROOT) if p != ".frozen" else p
-                        for p in environment(self.path.parent)["MICROPYPATH"].split(":"))  # fmt: skip
-        call = script(self.path.stem, self.function.name, isinstance(self.function, ast.AsyncFunctionDef), "passed")
+        """The command that repeats this test, to be typed in the project."""
+        path = environment(self.path.parent)["MICROPYPATH"].split(":")
+        path = ":".join(os.path.relpath(part, ROOT) if "/" in part else part for part in path)
+        call = self.program().replace(self.marker, "passed")
         return f"MICROPYPATH={path} {micropython()} -X heapsize={self.heap} -c {shlex.quote(call)}"
 
     def repr_failure(self, excinfo, style=None):
@@ -230,4 +235,4 @@ class WasmTest(Test):
         self.judge(result["output"], result["status"])
 
     def by_hand(self):
-        return f"pytest '{self.nodeid}'"
+        return f".venv/bin/pytest '{self.nodeid}'"

@@ -1,0 +1,53 @@
+# Each target does its own set-up in .venv, once. ARGS goes on to the command:
+#
+#   make demo ARGS="--gateways 2 --meters 12 --seconds 60"
+#   make test ARGS="-k journal"
+#   make bench ARGS="base --json figures.json"
+
+BIN := .venv/bin
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help demo test bench lint picture requirements clean
+
+help:
+	@echo "make demo     simulated meters, gateways of the real firmware, a broker, a live table"
+	@echo "make test     the whole test suite (needs mosquitto)"
+	@echo "make lint     ruff, mypy against the stubs of the chips, the project's own rules"
+	@echo "make bench    the benchmarks"
+	@echo "make picture  docs/demo.svg, from a run of the demo"
+	@echo "make clean    removes what the others have made"
+
+demo: .venv/.run
+	@$(BIN)/meshems demo $(ARGS)
+
+picture: .venv/.run
+	@$(BIN)/meshems demo --gateways 2 --meters 12 --seconds 60 --picture docs/demo.svg $(ARGS)
+
+test: .venv/.dev
+	@command -v mosquitto >/dev/null || { echo "make test: mosquitto is missing: apt-get install mosquitto" >&2; exit 1; }
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/.dev
+	@$(BIN)/meshems bench $(ARGS)
+
+lint: .venv/.dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/python tools/lint/typecheck.py
+	@$(BIN)/python tools/lint/rules.py
+	@echo "lint: clean"
+
+.venv/.run: requirements/run.txt pyproject.toml tools/setup
+	@tools/setup run
+
+.venv/.dev: .venv/.run requirements/dev.txt requirements/stubs-esp32.txt requirements/stubs-esp32-s3.txt package-lock.json
+	@tools/setup dev
+
+# Pins and hashes from requirements/*.in, for all platforms and Pythons; needs uv.
+requirements:
+	@cd requirements && for name in run dev stubs-esp32 stubs-esp32-s3; do \
+		uv pip compile -q --universal --generate-hashes --python-version 3.10 --no-emit-index-url --no-header \
+			$$name.in -o $$name.txt || exit 1; done
+
+clean:
+	@rm -rf .venv node_modules build .pytest_cache .mypy_cache .ruff_cache tools/meshems.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

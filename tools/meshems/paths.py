@@ -1,0 +1,21 @@
+"""Where things lie in the checkout, and the door to what desk and device share.
+
+from meshems import paths
+paths.share_firmware()
+from lib import schema      # the one validator
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRMWARE = ROOT / "firmware"
+BOARDS = ROOT / "boards"
+PROFILES = FIRMWARE / "profiles"
+SCHEMAS = Path(__file__).resolve().parent / "schema"
+
+
+def share_firmware() -> None:
+    """Let `lib` and `gateway` be imported: the modules of the firmware that run on both interpreters."""
+    if str(FIRMWARE) not in sys.path:
+        sys.path.insert(0, str(FIRMWARE))
