@@ -1,0 +1,175 @@
+"""lib/journal: power is cut at each operation on flash, in each way; and journals that are wrong on purpose are caught."""
+import random
+
+from fake_cuts import AGAIN, BLOCKS, Workload, World, broken, check
+from fake_nor import BLOCK, ERASE_TEARS, Nor, PowerCut
+from lib.journal import HEAD, Journal, block, cursors, reader
+
+TIMEOUT = {"test_what_was_acknowledged_survives_a_cut_at_each_operation": 120}
+
+
+def named(cases, **kwargs):
+    """Check each case; one that fails says its name."""
+    count = 0
+    for name, world, floor in cases:
+        try:
+            check(world, floor, **{key: value() for key, value in kwargs.items()})
+        except Exception:
+            print(name)
+            raise
+        count += 1
+    return count
+
+
+def test_what_was_acknowledged_survives_a_cut_at_each_operation():
+    assert named(Workload().cases()) > 1000
+
+
+def test_it_survives_a_second_cut_while_going_on():
+    assert named(Workload(2).cases(step=3), nested=lambda: random.randrange(1, 60)) > 300
+
+
+def cut_after_cut(seed):
+    random.seed(seed)
+    nor = Nor(BLOCKS)
+    world = World(nor)
+    world.boot()
+    for i in range(300):
+        nor.cut_at = nor.ops + random.randrange(60)
+        nor.cut_mode = random.choice(AGAIN + ERASE_TEARS)
+        floor = world.journal.first
+        try:
+            while True:
+                floor = world.journal.first
+                world.append()
+                if random.randrange(3) == 0:
+                    world.put(random.randrange(3), world.next)
+                if random.randrange(3) == 0:
+                    world.journal.prepare()
+        except PowerCut:
+            floor = max(floor, world.journal.first)
+        nor.cut_at = -1
+        world.cut()
+        world.verify(floor)
+        for known in (world.frames, world.ghosts):
+            for key in [key for key in known if key[0] < world.journal.first]:
+                del known[key]
+    assert world.next > 1000 and min(nor.erases[8:]) > 10
+
+
+def test_it_survives_cut_after_cut():
+    cut_after_cut(3)
+
+
+# Tests of the test: each of these wrong journals must be seen.
+
+
+def test_caught_no_checksum():
+    block.Frame._crc = lambda self, off: 0
+    assert "never stored" in broken(Workload(), only=("half",))
+
+
+def test_caught_going_on_right_behind_the_last_frame():
+    def wrong(self, end):
+        self.end = end
+
+    Journal._resume = wrong
+    assert "programmed twice" in broken(Workload(), only=("faint",))
+
+
+def last_byte(journal):
+    """The offset after the last byte of the head block that is not FF."""
+    at = journal.block(journal.head) * BLOCK
+    return max(i + 1 for i in range(BLOCK) if journal.dev.image[at + i] != 255)
+
+
+def test_caught_going_on_behind_the_last_byte_that_is_not_ff():
+    def wrong(self, end):
+        self.end = (last_byte(self) | 255) + 1
+
+    Journal._resume = wrong
+    assert "programmed twice" in broken(Workload(), only=("none",))
+
+
+def test_caught_going_on_in_a_block_with_a_torn_frame():
+    def wrong(self, end):
+        if end > HEAD:
+            self.end = (max(end, last_byte(self)) | 255) + 1
+
+    Journal._resume = wrong
+    assert "out of order" in broken(Workload(), times=5, only=("few",))
+
+
+def test_caught_going_on_in_a_block_that_holds_only_its_header():
+    right = Journal._resume
+
+    def wrong(self, end):
+        right(self, end)
+        if end == HEAD:
+            self.end = 256
+
+    Journal._resume = wrong
+    assert "lost" in broken(Workload(), times=40, only=("few",), pick=lambda at, data: data and at % BLOCK == 0)
+
+
+def test_caught_reading_what_a_later_block_has_replaced():
+    reader.Reader._next_block = lambda self: 1 << 29
+    assert "out of order" in broken(Workload(), times=5, only=("few",))
+
+
+def test_caught_trusting_a_block_because_it_reads_blank():
+    def wrong(self, seq):
+        self._frame.seek(self.block(seq), seq, 0)
+        if self._frame.blank(0):
+            self._ahead = seq
+        else:
+            right(self, seq)
+
+    right, Journal._erase = Journal._erase, wrong
+    assert "programmed twice" in broken(Workload(), only=("soft",))
+
+
+def test_caught_erasing_at_mount():
+    def wrong(self):
+        right(self)
+        self._live = True
+        self.prepare()
+
+    life = Workload()
+    right, Journal.mount = Journal.mount, wrong
+    assert "mount wrote" in broken(life, only=("none",))
+
+
+def cursor_head(at, data):
+    return data and at % BLOCK == 0 and at < cursors.BLOCKS * BLOCK
+
+
+def test_caught_a_cursor_block_whose_header_comes_first():
+    def wrong(self, number):
+        good = self._store(number, 0, 0, cursors._HEAD, cursors._VERSION | len(self.at) << 8, number)
+        for i, (cursor, ordinal) in enumerate(self.at.items()):
+            good = good and self._store(number, 16 + i * 16, number, cursors._MARK | cursor << 8, 0xFFFF, ordinal)
+        return good
+
+    cursors.Cursors._fill = wrong
+    assert "cursor" in broken(Workload(), only=("none",), pick=lambda at, data: at < cursors.BLOCKS * BLOCK)
+
+
+def test_caught_going_on_in_a_cursor_block_that_nothing_was_added_to():
+    def wrong(self):
+        right(self)
+        if self._number >= 0 and self._off == BLOCK:
+            self._off = 256
+
+    right, cursors.Cursors.mount = cursors.Cursors.mount, wrong
+    assert "cursor" in broken(Workload(), times=40, only=("few",), pick=cursor_head)
+
+
+def test_caught_going_on_right_behind_the_last_cursor():
+    def wrong(self):
+        right(self)
+        while self._off < BLOCK and self._dev.image[self._number % 8 * BLOCK + self._off - 16] == 255:
+            self._off -= 16
+
+    right, cursors.Cursors.mount = cursors.Cursors.mount, wrong
+    assert "programmed twice" in broken(Workload(), only=("faint",), pick=lambda at, data: at < cursors.BLOCKS * BLOCK)
