@@ -1,0 +1,37 @@
+"""What every protocol to a meter has in common: how it is found, and the one error that leaves it.
+
+    protocol = proto.load("modbus")
+    for batch in protocol.plan(profile): ...
+    session = await protocol.session(media, {"address": 1}, {})
+    values = await session.read(batch)      # an int, a str, None (the meter has no value) or a Fault for each point
+
+A protocol is a folder here with the names NAME POINT ACTIONS check plan session.
+"""
+
+OK = 0
+TIMEOUT = 1  # nothing came
+FRAME = 2  # bytes came, but no valid reply
+REFUSED = 3  # the meter said no; `code` is its own number
+AUTH = 4  # the meter does not accept us
+ABSENT = 5  # the meter has no such value
+RANGE = 6  # a value that cannot be one
+UNSUPPORTED = 7  # this protocol or meter cannot do that
+BUSY = 8  # not asked: the meter is left alone for a while
+NAMES = ("ok", "timeout", "frame", "refused", "auth", "absent", "range", "unsupported", "busy")
+
+
+class Fault(Exception):
+    """Why there is no value: `kind` is one of the numbers above, `code` the wire's own number, `text` for the log."""
+
+    def __init__(self, kind, code=0, text=""):
+        super().__init__(kind, code, text)
+        self.kind = kind
+        self.code = code
+        self.text = text or NAMES[kind]
+
+
+def load(name):
+    """Return the module of the protocol `name`; ImportError when there is none."""
+    if not isinstance(name, str) or not name or name.strip("abcdefghijklmnopqrstuvwxyz0123456789"):
+        raise ImportError("no protocol")
+    return __import__("lib.proto." + name, None, None, ("NAME",))

@@ -1,0 +1,269 @@
+"""The meter profiles: against their transcription, their values against an independent decoder; `meshems profile`."""
+
+import copy
+import json
+import random
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lib import proto
+from lib.proto import modbus
+from lib.proto.modbus import rules  # what modbus.check imports anew each time
+from meshems import profiles
+from meshems.decode import decode
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "firmware" / "profiles").glob("*.json"))
+PROFILES = {file.stem: json.loads(file.read_text()) for file in FILES}
+each = pytest.mark.parametrize("name", PROFILES)
+
+
+def tables():
+    """{profile id: its section of the transcription}."""
+    text = (ROOT / "host_tests" / "data" / "modbus-tables.md").read_text()
+    parts = re.split(r"^## (\S+)\n", text, flags=re.M)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+TABLES = tables()
+
+
+def transcribed_points(section):
+    """{OBIS: (function, address, type, factor, unit)} of the table."""
+    points = {}
+    for line in section.splitlines():
+        if not line.startswith("|") or line.startswith(("| quantity", "|---")):
+            continue
+        _, function, addresses, kind, factor, unit, codes = (cell.strip() for cell in line.strip("|").split("|"))
+        if factor.startswith("10^"):
+            factor = f"1e{factor[3:]}"
+        for address, obis in zip(addresses.split(), codes.split(), strict=True):
+            assert obis not in points
+            points[obis] = int(function), int(address, 16), kind, Decimal(factor), "" if unit == "-" else unit
+    return points
+
+
+def transcribed(section, pattern):
+    """The groups of the one place where the section says `pattern`."""
+    return re.search(pattern, section).groups()
+
+
+def test_each_profile_has_a_transcription_and_the_other_way_round():
+    assert len(PROFILES) == 23 and set(TABLES) == set(PROFILES)
+    assert all(PROFILES[name]["id"] == name for name in PROFILES)
+
+
+@each
+def test_points_are_those_of_the_transcription(name):
+    profile = PROFILES[name]
+    points = {}
+    for obis, block, offset, kind, power, unit in profile["q"]:
+        function, address = profile["blk"][block][:2]
+        points[obis] = function, address + offset, kind, Decimal(1).scaleb(power), unit
+    assert points == transcribed_points(TABLES[name])
+
+
+@each
+def test_blocks_ports_and_confidence_are_those_of_the_transcription(name):
+    profile, section = PROFILES[name], TABLES[name]
+    blocks, ports, confidence = transcribed(
+        section, r"Blocks read: (.*?)\. Ports to try: (.*?)\. Confidence of profile: (.)\."
+    )
+    read = []
+    for block in blocks.split("; "):
+        told = re.fullmatch(r"FC(\d\d) ([0-9A-F]{4})\+(\d+)(?: every (\d+)th)?", block)
+        function, address, count, every = told.groups()
+        read.append([int(function), int(address, 16), int(count), int(every or 1)])
+    assert profile["blk"] == read
+    assert profile["ser"] == ports.split(", ")
+    assert profile["conf"] == confidence
+
+
+@each
+def test_limits_relay_and_code_are_those_of_the_transcription(name):
+    profile, section = PROFILES[name], TABLES[name]
+    most, align, rest, wait = profile["lim"]
+    for pattern, ours, holds in (
+        (r"\bregisters (\d+)", most, lambda told: most <= told),
+        (r"\balignment (\d+)", align, lambda told: align == told),
+        (r"\brest (\d+) ms", rest, lambda told: rest >= told),
+        (r"\bwithin (\d+) ms", wait, lambda told: wait > told),
+    ):  # fmt: skip
+        for told in re.findall(pattern, section):
+            assert holds(int(told)), (pattern, ours, told)
+    relay = re.search(r"Relay: read (\d\d) (\w{4}); on (\d+) (\w{4}) (\d); off (\d+) (\w{4}) (\d)\.", section)
+    assert (relay is None) == ("rly" not in profile)
+    if relay:
+        read, at, *switch = relay.groups()
+        assert profile["rly"]["rd"][:2] == [int(read), int(at, 16)]
+        on, off = switch[:3], switch[3:]
+        for key, (function, address, value) in (("on", on), ("off", off)):
+            assert profile["rly"][key] == [int(function), int(address, 16), [int(value)]]
+    code = re.search(r"Code: (\d\d) (\w{4})(?: = (\w{4}))?\.", section)
+    if code:
+        function, address, value = code.groups()
+        first = profile["probe"][0]
+        assert first[:2] == [int(function), int(address, 16)]
+        assert value is None or first[4] == [int(value, 16)]
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if "Capture:" in TABLES[name]])
+def test_a_published_capture_is_what_its_display_said(name):
+    function, address, words, obis, value = transcribed(
+        TABLES[name], r"Capture: (\d\d) (\w{4}) = ([0-9A-F ]+): (\S+) is ([\d.]+)\."
+    )
+    profile = PROFILES[name]
+    block = next(b for b in modbus.plan(profile) if obis in [p[0] for p in b.points])
+    assert (block.function, block.address) == (int(function), int(address, 16))
+    data = bytes.fromhex(words.replace(" ", "")).ljust(2 * block.count, b"\0")
+    values = dict(zip((p[0] for p in block.points), block.decode(data), strict=True))
+    assert Decimal(values[obis]).scaleb(-3) == Decimal(value)
+
+
+@each
+def test_every_profile_is_good(name):
+    assert modbus.check(PROFILES[name]) == []
+
+
+@each
+def test_values_equal_those_of_the_independent_decoder(name):
+    """The firmware's integers against decimal, over words of every kind."""
+    profile = PROFILES[name]
+    rng = random.Random(name)
+    special = (0, 1, 0x7FFF, 0x8000, 0xFFFF, 0x7FC0, 0x7F80, 0xFF80, 0x4366, 0x0080)
+    seen = set()
+    plan = modbus.plan(profile)
+    for _ in range(100):
+        for batch in plan:
+            words = [rng.choice(special) if rng.random() < 0.3 else rng.getrandbits(16) for _ in range(batch.count)]
+            values = batch.decode(b"".join(word.to_bytes(2, "big") for word in words))
+            truth = decode(profile, {(batch.function, batch.address): words})
+            assert list(truth) == [obis for obis, _, _ in batch.points]
+            for (obis, unit, exponent), value in zip(batch.points, values, strict=True):
+                seen.add(obis)
+                if isinstance(value, proto.Fault):
+                    assert value.kind == proto.RANGE and abs(truth[obis][0].scaleb(-exponent)) >= 1 << 62
+                elif value is None:
+                    assert truth[obis] is None
+                else:
+                    assert (Decimal(value).scaleb(exponent), unit) == truth[obis]
+    assert seen == {row[0] for row in profile["q"]}
+
+
+def test_every_type_and_scale_equals_the_independent_decoder():
+    rng = random.Random(7)
+    kinds = [kind for kind in modbus.points.TYPES if kind != "str"]
+    for _ in range(4000):
+        kind = rng.choice(kinds)
+        scale = rng.choice([0, -1, -2, -3, -4, -7, 1, 3, [1, 3], [3, 1000], [-5, 7], [25, 2]])
+        resolution = rng.choice([[], [-3], [0], [2], [-6]])
+        profile = {
+            "v": 1, "id": "x", "n": "x", "ph": 1, "ser": ["9600N1"], "lim": [125, 1, 20, 500], "blk": [[3, 0, 8, 1]],
+            "q": [["1.8.0", 0, 2, kind, scale, "kWh", *resolution]], "inv": rng.getrandbits(1), "conf": "L",
+        }  # fmt: skip
+        assert rules.problems(profile) == []
+        words = [rng.choice((0, 0xFFFF, 0x7FFF, 0x8000, rng.getrandbits(16))) for _ in range(8)]
+        (value,) = modbus.plan(profile)[0].decode(b"".join(word.to_bytes(2, "big") for word in words))
+        truth = decode(profile, {(3, 0): words})["1.8.0"]
+        if isinstance(value, proto.Fault):
+            continue
+        assert (value is None) == (truth is None)
+        if value is not None:
+            assert Decimal(value).scaleb((resolution or [-3])[0]) == truth[0]
+
+
+def test_the_decoder_rounds_half_even_and_names_what_is_not_there():
+    rows = [["a", 0, 0, "u16", -4, "W"], ["b", 1, 0, "u16", 0, ""]]
+    profile = {"blk": [[3, 0, 8, 1], [3, 9, 1, 1]], "q": rows, "inv": 1}
+    for word, value in ((5, "0.000"), (15, "0.002"), (25, "0.002"), (26, "0.003")):
+        assert decode(profile, {(3, 0): [word]}) == {"a": (Decimal(value), "W")}
+    assert decode(profile, {(3, 9): [0xFFFF]}) == {"b": None}
+    with pytest.raises(ValueError, match="ends before"):
+        decode(profile, {(3, 0): []})
+
+
+@each
+def test_a_damaged_profile_is_refused_or_harmless(name):
+    """Whatever JSON stands in a profile, check only returns; what it accepts can be planned and decoded."""
+    rng = random.Random(name)
+    junk = [None, True, 0, 1, -1, 7, 125, 126, 65535, 65536, 10**12, 0.5, "", "x", "u32", "f64w", "str", [], {}, [1, 0]]
+    accepted = 0
+    for _ in range(200):
+        profile = copy.deepcopy(PROFILES[name])
+        for _ in range(rng.choice((1, 1, 1, 2, 4))):
+            part = profile
+            while True:
+                keys = list(part) if isinstance(part, dict) else list(range(len(part)))
+                key = rng.choice(keys) if keys else None
+                if key is None or not isinstance(part[key], (dict, list)) or rng.random() < 0.2:
+                    break
+                part = part[key]
+            if key is None:
+                continue
+            if rng.random() < 0.2:
+                del part[key]
+            else:
+                part[key] = copy.deepcopy(rng.choice(junk))
+        found = rules.problems(profile)
+        for problem in found:
+            assert len(problem) == 3 and all(isinstance(text, str) for text in problem)
+        if not found:
+            accepted += 1
+            for batch in modbus.plan(profile):
+                assert len(batch.decode(rng.randbytes(2 * batch.count))) == len(batch.points)
+    assert accepted < 150
+
+
+def run(*arguments):
+    return CliRunner().invoke(profiles.profile, [str(argument) for argument in arguments])
+
+
+def test_list_shows_every_profile():
+    result = run("list")
+    assert result.exit_code == 0 and all(name in result.output for name in PROFILES)
+    rows = [json.loads(line) for line in run("list", "--json").output.splitlines()]
+    assert [row["id"] for row in rows] == sorted(PROFILES)
+    one = next(row for row in rows if row["id"] == "eastron-sdm120")
+    assert one == {
+        "id": "eastron-sdm120", "name": "Eastron SDM120-Modbus", "phases": 1, "ports": ["2400N1", "9600N1"],
+        "points": 12, "confidence": "H", "bytes": (ROOT / "firmware/profiles/eastron-sdm120.json").stat().st_size,
+    }  # fmt: skip
+
+
+def test_check_of_good_profiles_ends_with_0():
+    result = run("check")
+    assert result.exit_code == 0 and "23 of 23" in result.output
+    assert run("check", FILES[0]).exit_code == 0
+
+
+def test_check_names_every_problem_of_every_file_and_ends_with_2(tmp_path):
+    bad = copy.deepcopy(PROFILES["eastron-sdm120"])
+    bad["q"][3][3] = "f3"
+    bad["blk"][1][2] = 11
+    (tmp_path / "eastron-sdm120.json").write_text(json.dumps(bad))
+    (tmp_path / "broken.json").write_text('{"v": 1,\n "id" }')
+    (tmp_path / "other.json").write_text(json.dumps(PROFILES["eastron-sdm120"]))
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "twice.json").write_text('{"v": 1, "v": 1}')
+    (tmp_path / "dlms.json").write_text('{"proto": "nothing"}')
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    files = sorted(tmp_path.glob("*.json"))
+    result = run("check", "--json", *files, tmp_path / "missing.json")
+    assert result.exit_code == 2
+    told = {(Path(row["file"]).stem, row["path"]) for row in map(json.loads, result.output.splitlines())}
+    assert told >= {
+        ("eastron-sdm120", "q[3][3]"), ("eastron-sdm120", "blk[1]"), ("broken", "line 2"), ("other", "id"),
+        ("list", "(file)"), ("twice", "line 1"), ("dlms", "proto"), ("binary", "line 1"), ("missing", "(file)"),
+    }  # fmt: skip
+    text = run("check", tmp_path / "eastron-sdm120.json").output
+    assert 'q[3][3]: found "f3", allowed u16, s16' in text and "0 of 1 profiles are good" in text
+
+
+def test_help_shows_an_example():
+    for command in ([], ["list"], ["check"]):
+        result = run(*command, "--help")
+        assert result.exit_code == 0 and "meshems profile" in result.output
