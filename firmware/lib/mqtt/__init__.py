@@ -1,0 +1,264 @@
+"""An MQTT 3.1.1 client for asyncio with umqtt.simple's names: QoS 1 with many messages on the way, nothing that blocks.
+
+    client = MQTTClient("pole-07", "broker.example.org", user="pole-07", password=secret)
+    client.on_ack = journal_cursor.advance
+    asyncio.create_task(client.run())
+    generation = await client.up()
+    await client.publish("pole-07/telemetry", payload, token=ordinal, generation=generation)
+
+It keeps the connection by itself and never sends a message twice: who publishes goes back, on each new connection, to
+the message after the last token that came through `on_ack`. `packet` is the codec, `window` what is on the way, `link`
+the socket.
+"""
+import asyncio
+import random
+from time import ticks_add, ticks_diff, ticks_ms
+
+from lib.mqtt import packet
+from lib.mqtt.link import Link
+from lib.mqtt.window import Window
+
+TICK_MS = 500  # between two looks at the time-outs
+BEAT_MS = 2000  # longest sleep without a sign of life
+CONNECT_MS = 60000  # name, TCP, TLS and CONNACK: 4 round trips, crypto, losses
+STABLE_MS = 60000  # a connection that lasted so long ends the back-off
+BACKOFF_MS = 1000  # the first pause, times 0.5 to 1.5
+LONGEST_MS = 120000
+REFUSED = "", "protocol version", "client id", "server unavailable", "user name or password", "not authorised"  # 3.2.2.3
+
+
+class Stale(Exception):
+    """The connection for which a message was meant is gone; the message was not sent."""
+
+
+class MQTTClient:
+    """A client of one broker. `keepalive` in s; `ssl` is an SSLContext; `room` counts bytes of topics and payloads.
+
+    connected   True from CONNACK until the connection is lost
+    generation  number of the connection, 0 = none so far
+    state       "off", "connecting", "connected", "lost" or "refused: " and why; in the last two it waits to try again
+    error       text of the last error, "" = none so far
+    on_ack      f(token), called for each QoS 1 message with a token, in the order of sending, once the broker has
+                acknowledged it and all before it
+    stats       counts: connects; sent and acked (QoS 1 and subscriptions); received; oversize (thrown away); malformed
+                (connections ended by what the broker sent); stray (acknowledged, not on the way); refused
+                (subscriptions); raised (the callback failed)
+    """
+
+    def __init__(
+        self, client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, *, window=16, room=4096, ack_ms=30000
+    ):
+        self._server = server, port or (8883 if ssl else 1883), ssl
+        self._id = client_id
+        self._login = user, password
+        self._keepalive = keepalive
+        self._room = room
+        self._window = Window(window, room)
+        self._link = Link(self._received, self._lose, room)
+        self.on_ack = lambda token: None
+        self.connected = False
+        self.generation = 0
+        self.state = "off"
+        self.error = ""
+        self.stats = {
+            "connects": 0, "sent": 0, "acked": 0, "received": 0, "oversize": 0, "malformed": 0, "stray": 0, "refused": 0,
+            "raised": 0,
+        }  # fmt: skip
+        self._callback = lambda topic, msg: None
+        self._will = None
+        self._topics = {}
+        self._owed = 0  # SUBSCRIBE that were not answered
+        self._up = asyncio.Event()
+        self._closed = False
+        self._delay = 0  # ms of the last back-off
+        self._began = 0  # ticks: begin of the attempt, then of the connection
+        self._pinged = None  # ticks: PINGREQ that was not answered
+        # for tests:
+        self.ack_ms = ack_ms
+        self.tick_ms = TICK_MS
+        self.sleep_ms = asyncio.sleep_ms
+        self.random = random.getrandbits
+
+    def set_last_will(self, topic, msg, retain=False, qos=0):
+        """Set what the broker publishes when it loses the client; from the next connection on."""
+        self._will = topic, msg, retain, qos
+
+    def set_callback(self, f):
+        """Call f(topic, msg), both bytes, for each message received; those of more than 1 kB are thrown away."""
+        self._callback = f
+
+    @property
+    def pending(self):
+        """Return how many messages are on the way: sent, and not in the acknowledged prefix."""
+        return self._window.count
+
+    async def up(self):
+        """Wait until there is a connection; return its generation."""
+        while not self.connected:
+            await self._up.wait()
+        return self.generation
+
+    async def subscribe(self, topic, qos=1):
+        """Ask for `topic`, now and on each connection where the broker may not know of it. Does not wait for an answer."""
+        self._topics[topic] = qos
+        self._owed += 1
+        try:
+            await self._admit(0, 1, self.generation)
+            self._subscribe({topic: qos})
+        except Stale:
+            pass  # the next connection asks for all
+
+    async def publish(self, topic, msg, retain=False, qos=1, token=None, generation=None):
+        """Send one message, str or bytes, when there is room. `generation` None is the connection of now.
+
+        Raises Stale when that connection is gone, ValueError when no broker would take the message.
+        """
+        topic, msg = memoryview(topic), memoryview(msg)
+        if qos not in (0, 1) or not 0 < len(topic) < 65536:
+            raise ValueError("mqtt: qos or topic")
+        size = len(topic) + len(msg)
+        await self._admit(size, qos, self.generation if generation is None else generation)
+        pid = self._window.add(size, ticks_ms(), token) if qos else 0
+        self._link.put(packet.publish(topic, msg, retain, qos, pid))
+        self.stats["sent"] += 1
+
+    async def flush(self, ms):
+        """Wait until all is written and acknowledged, at most `ms`; return whether it is."""
+        generation, until = self.generation, ticks_add(ticks_ms(), ms)
+        while self.connected and generation == self.generation:
+            if not self._window.count and not self._link.queued:
+                return True
+            if ticks_diff(until, ticks_ms()) <= 0:
+                break
+            await asyncio.sleep_ms(10)
+        return False
+
+    async def close(self, ms=1000):
+        """Take leave of the broker, within `ms`, so that it does not publish the last will. `run` ends, for good."""
+        self._closed = True
+        if self.connected:
+            self._link.put(packet.DISCONNECT)
+            until = ticks_add(ticks_ms(), ms)
+            while self.connected and ticks_diff(until, ticks_ms()) > 0:  # the broker closes (3.14.4)
+                await asyncio.sleep_ms(10)
+        self._lose("")
+        self._link.stop()
+
+    async def run(self, beat=None):
+        """Keep the connection until `close`; call `beat()` at least every 2 s. Raises nothing but CancelledError."""
+        beat = beat or (lambda: None)
+        try:
+            while not self._closed:
+                self._began = ticks_ms()
+                self.state = "connecting"
+                try:
+                    self._link.start(*self._server, packet.connect(self._id, *self._login, self._keepalive, self._will))
+                    while self.state in ("connecting", "connected"):
+                        await asyncio.sleep_ms(self.tick_ms)
+                        beat()
+                        self._check(ticks_ms())
+                except Exception as error:  # MemoryError among them
+                    self._lose(error)
+                self._link.stop()
+                self._delay = min(2 * self._delay or BACKOFF_MS, LONGEST_MS)
+                left = self._delay * (512 + self.random(10)) >> 10
+                while left > 0 and not self._closed:
+                    await self.sleep_ms(min(left, BEAT_MS))
+                    left -= BEAT_MS
+                    beat()
+        finally:
+            self._lose("")
+            self._link.stop()
+            self.state = "off"
+
+    def _check(self, now):
+        """End the connection when an answer is overdue, and ask for one when it was silent for half the keepalive."""
+        up_ms = ticks_diff(now, self._began)
+        if not self.connected:
+            if up_ms >= CONNECT_MS:
+                self._lose("no connection in time")
+            return
+        if up_ms >= STABLE_MS:
+            self._delay = 0
+        if self._window.count and ticks_diff(now, self._window.since()) >= self.ack_ms:
+            self._lose("no acknowledgement in time")
+        elif self._pinged is not None:
+            if ticks_diff(now, self._pinged) >= self.ack_ms:
+                self._lose("no answer to a ping")
+        elif max(ticks_diff(now, self._link.sent), ticks_diff(now, self._link.heard)) >= self._keepalive * 500:
+            self._link.put(packet.PINGREQ)
+            self._pinged = now
+
+    def _lose(self, error):
+        """End the connection or the attempt; whoever waits for it learns that."""
+        if self.state not in ("connecting", "connected"):
+            return
+        if isinstance(error, packet.Malformed):
+            self.stats["malformed"] += 1
+        if error and not self._closed:
+            self.error = str(error)
+        self.state = "lost"
+        self.connected = False
+        self._up.clear()
+        self._window.clear()
+        self._link.moved.set()
+
+    def _received(self, kind):
+        decoder, stats = self._link.decoder, self.stats
+        if self.state != ("connecting" if kind == packet.CONNACK else "connected"):
+            raise packet.Malformed("packet type %d out of turn" % kind)
+        if kind == packet.CONNACK:
+            self._connack(decoder.code, decoder.session)
+        elif kind in (packet.PUBACK, packet.SUBACK):
+            mark = decoder.pid
+            if kind == packet.SUBACK:
+                mark = -mark
+                self._owed = max(0, self._owed - 1)
+                stats["refused"] += decoder.code == 128
+            stats["acked" if self._window.ack(mark, self.on_ack) else "stray"] += 1
+            self._link.moved.set()
+        elif kind == packet.PINGRESP:
+            self._pinged = None
+        else:
+            if kind == packet.OVERSIZE:
+                stats["oversize"] += 1
+            else:
+                stats["received"] += 1
+                try:
+                    self._callback(decoder.topic, decoder.msg)
+                except Exception as error:  # acknowledged all the same: it would come, and fail, again and again
+                    stats["raised"] += 1
+                    self.error = "callback: %r" % error
+            if decoder.pid:
+                self._link.put(packet.puback(decoder.pid))
+
+    def _connack(self, code, session):
+        if code:
+            if code in (4, 5):  # nothing that time heals
+                self._delay = LONGEST_MS
+            self._lose("refused: " + (REFUSED[code] if code < len(REFUSED) else str(code)))
+            self.state = self.error
+            return
+        self.stats["connects"] += 1
+        self._began = ticks_ms()
+        self._pinged = None
+        self.connected = True
+        self.generation += 1
+        self.state = "connected"
+        if self._topics and (self._owed or not session):
+            self._owed = 1
+            self._subscribe(self._topics)
+        self._up.set()
+
+    def _subscribe(self, topics):
+        self._link.put(packet.subscribe(self._window.add(0, ticks_ms(), subscription=True), topics))
+
+    async def _admit(self, size, qos, generation):
+        """Wait until the message may go over the connection `generation`."""
+        while self.connected and generation == self.generation:
+            queued = self._link.queued
+            if self._window.fits(size) if qos else not queued or queued + size <= self._room:
+                return
+            self._link.moved.clear()
+            await self._link.moved.wait()
+        raise Stale

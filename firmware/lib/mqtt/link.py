@@ -1,0 +1,124 @@
+"""One connection at a time as two tasks, one that reads packets and one that writes them; it knows nothing of their sense.
+
+The writer offers one buffer to the socket and never adds to it: a TLS socket that could not take a buffer must be
+offered the same one again, or bytes are lost. `asyncio.Stream.write` would add.
+"""
+import asyncio
+import socket
+from errno import EINPROGRESS
+from time import ticks_ms
+
+from lib.mqtt.packet import Decoder
+
+LIMIT = 1024  # longest packet that is taken, and bytes of small packets that are written at once
+
+
+async def resolve(host, port):
+    """Return (family, type, proto, address) of a TCP server. Blocks until the name server answers."""
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0]
+    return family, kind, proto, address
+
+
+class Link:
+    """`received(kind)` is called for each packet, after which `decoder` has its content; `lost(error)` at the end.
+
+    heard, sent     ticks_ms of the last byte in and out
+    queued          bytes that are not yet written
+    moved           an Event for those who wait for room: set when something was written; the owner may set it too
+    """
+
+    def __init__(self, received, lost, room):
+        self._received = received
+        self._lost = lost
+        self._room = room
+        self.decoder = Decoder(LIMIT)
+        self._buf = memoryview(bytearray(LIMIT))
+        self._out = []
+        self._work = asyncio.Event()
+        self.moved = asyncio.Event()
+        self._sock = None
+        self._tasks = []
+        self.queued = self.heard = self.sent = 0
+
+    def start(self, host, port, ssl, hello):
+        """Begin to connect; `hello` is the first packet."""
+        self.decoder.reset()
+        self.queued = 0
+        self.put(hello)
+        self._tasks.append(asyncio.create_task(self._run(host, port, ssl)))
+
+    def stop(self):
+        """Close the socket and forget what is not yet written. Not from within `received`."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+        self._out.clear()
+        if self._sock:
+            self._sock.close()
+            self._sock = None
+
+    def put(self, data):
+        """Queue one packet."""
+        self._out.append(data)
+        self.queued += len(data)
+        self._work.set()
+
+    async def _run(self, host, port, ssl):
+        try:
+            family, kind, proto, address = await resolve(host, port)
+            self._sock = sock = socket.socket(family, kind, proto)
+            sock.setblocking(False)
+            sock.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: not every port has the names
+            try:
+                sock.connect(address)
+            except OSError as error:
+                if error.errno != EINPROGRESS:
+                    raise
+            if ssl:  # the handshake is done in steps by the first write: it does not wait for the network
+                self._sock = sock = ssl.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+                sock.setblocking(False)
+            stream = asyncio.StreamReader(sock)
+            self._tasks.append(asyncio.create_task(self._write(stream)))
+            await self._read(stream)
+        except Exception as error:
+            self._lost(error)
+
+    async def _read(self, stream):
+        while True:
+            n = await stream.readinto(self.decoder.room())
+            if n == 0:
+                raise EOFError("closed by the broker")
+            self.decoder.filled(n or 0)  # None: a TLS record is not complete
+            self.heard = ticks_ms()
+            while True:
+                kind = self.decoder.next()
+                if not kind:
+                    break
+                self._received(kind)
+            while self.queued > self._room:  # who does not read our answers is not read from
+                self.moved.clear()
+                await self.moved.wait()
+
+    async def _write(self, stream):
+        out, buf = self._out, self._buf
+        try:
+            while True:
+                while not out:
+                    self._work.clear()
+                    await self._work.wait()
+                n = len(out[0])
+                if n > LIMIT:
+                    stream.out_buf = out.pop(0)
+                else:  # small packets go together: each write is a segment, and a TLS record
+                    n = 0
+                    while out and n + len(out[0]) <= LIMIT:
+                        data = out.pop(0)
+                        buf[n : n + len(data)] = data
+                        n += len(data)
+                    stream.out_buf = buf[:n]
+                await stream.drain()
+                self.queued -= n
+                self.sent = ticks_ms()
+                self.moved.set()
+        except Exception as error:
+            self._lost(error)
