@@ -1,0 +1,113 @@
+"""Asks the meters of one bus, each when it is due, and hands what they answered to the recorder.
+
+A silent meter costs its own time-out and nothing else: it stores nothing for two polls, then one `comms_lost`, and at
+its cadence a record that says that it is still silent. An old value is never stored again.
+"""
+import asyncio
+
+from gateway import clock, log
+from gateway.records import CLEAR, INFO, SET, WARN
+from lib import proto
+
+MISSES = 3  # polls without a value before a meter counts as lost
+IDLE_MS = 500  # longest sleep between two looks at who is due
+
+
+class Meter:
+    """A configured meter. `polls`, `misses` (in a row) and the session's counts are for the status."""
+
+    def __init__(self, config, slot, schema, batches):
+        self.serial = config["serial"]
+        self.every = config["every"]
+        self.link = config
+        self.slot = slot
+        self.schema = schema
+        self.batches = batches
+        self.session = None
+        self.misses = 0
+        self.polls = 0
+        self._period = None
+
+    def due(self, now):
+        """Return whether the meter has to be asked at `now` s (UTC, or uptime before that is known); true once a period."""
+        period = now // self.every
+        if period == self._period:
+            return False
+        self._period = period
+        return True
+
+
+def columns(batches):
+    """Return the layout ((obis, unit, exponent), ...) of a reading: the points of all batches in order."""
+    return tuple(point for batch in batches for point in batch.points)
+
+
+class Bus:
+    """One task a bus: `run(life)`. `protocol(name)` is the module of a meter's protocol."""
+
+    def __init__(self, name, media, meters, now, recorder):
+        self.name = name
+        self.meters = meters
+        self.media = media
+        self._clock = now
+        self._recorder = recorder
+
+    async def run(self, life):
+        """Poll for ever."""
+        while True:
+            life.beat()
+            now_ms = self._now_ms()
+            due = [meter for meter in self.meters if meter.due(now_ms // 1000)]
+            for meter in due:
+                await self._poll(meter)
+                life.beat()
+            if due:
+                self._recorder.commit()
+            now_ms = self._now_ms()
+            wait = min(meter.every * 1000 - now_ms % (meter.every * 1000) for meter in self.meters)
+            await asyncio.sleep_ms(min(wait, IDLE_MS))
+
+    def _now_ms(self):
+        now = self._clock.now()
+        return now[0] if now else clock.uptime_ms()
+
+    async def _poll(self, meter):
+        """Read the batches that are due. The instant of the reading is that of the first answer."""
+        if meter.session is None:
+            meter.session = await proto.load(meter.link["proto"]).session(self.media, meter.link, {})
+        values = []
+        answered = fault = None
+        silent = False
+        for batch in meter.batches:
+            got = (None,) * len(batch.points)
+            if meter.polls % batch.every == 0 and not silent:
+                got = await meter.session.read(batch)
+                if all(isinstance(value, proto.Fault) for value in got):
+                    fault = fault or got[0]
+                    silent = got[0].kind in (proto.TIMEOUT, proto.BUSY)  # the other batches would only cost bus time
+                elif answered is None:
+                    answered = clock.uptime_at(meter.session.answered_ms)
+            values.extend(value if isinstance(value, int) else None for value in got)
+        meter.polls += 1
+        if answered is not None:
+            self._answered(meter, answered, values)
+        elif fault and fault.kind != proto.BUSY:
+            self._missed(meter, fault)
+
+    def _answered(self, meter, uptime_ms, values):
+        if meter.misses >= MISSES:
+            log.info(self.name, "%s answers again" % meter.serial)
+            self._recorder.event(meter.slot, "comms_restored", INFO, CLEAR, {"misses": meter.misses})
+        meter.misses = 0
+        self._recorder.reading(uptime_ms, meter.slot, meter.schema, values)
+
+    def _missed(self, meter, fault):
+        meter.misses += 1
+        if meter.misses < MISSES:
+            log.warn(self.name, "%s: %s" % (meter.serial, fault.text))
+            return
+        if meter.misses == MISSES:
+            log.error(self.name, "%s is lost: %s" % (meter.serial, fault.text))
+            detail = {"misses": MISSES, "fault": proto.NAMES[fault.kind]}
+            self._recorder.event(meter.slot, "comms_lost", WARN, SET, detail)
+        self._recorder.lost(meter.slot)

@@ -1,0 +1,121 @@
+"""Takes the readings and events of all tasks and commits them to the journal, in order.
+
+    recorder.reading(uptime_ms, slot, schema, values)
+    recorder.event(slot, "comms_lost", WARN, SET, {"misses": 3})
+    recorder.commit()           # at the end of a bus round; on its own after 2 s
+
+A record is committed when its frame was read back from flash: only then is it stored, numbered and sent.
+"""
+import asyncio
+import json
+from errno import EAGAIN
+
+from gateway import clock, log
+from gateway.records import CODES, EVENT, FLAGGED, LOST, RECORDS, Encoder
+from lib.journal import MAX
+
+COMMIT_MS = 2000  # a record is on flash at the latest this long after it was made
+TICK_MS = 500
+TRIES = 3  # worn blocks that one commit may meet
+PENDING = 48  # records; more than one frame holds, and what a flash that fails for long may cost
+
+
+class Recorder:
+    """The only writer of the journal. `dropped` counts records that flash would not take."""
+
+    def __init__(self, journal, boot, now):
+        self._journal = journal
+        self._clock = now
+        self._encoder = Encoder(boot)
+        self._buf = bytearray(MAX)
+        self._rows = []
+        self._since = 0  # uptime ms of the oldest pending row's arrival
+        self._failing = False
+        self.dropped = 0
+
+    def _put(self, row):
+        if not self._rows:
+            self._since = clock.uptime_ms()
+        self._rows.append(row)
+        if len(self._rows) >= PENDING:
+            self.commit()
+
+    def reading(self, uptime_ms, slot, schema, values, suspect=False):
+        """Take what a meter answered at `uptime_ms`: integers in the order of its schema, None for what is absent."""
+        self._put((uptime_ms // 10, slot, FLAGGED if suspect else 0, schema, values))
+
+    def lost(self, slot):
+        """Take the fact that a meter known as lost was due now and is still silent."""
+        self._put((clock.uptime_ms() // 10, slot, LOST, None, None))
+
+    def event(self, slot, code, severity, state, detail):
+        """Take an event of now; `code` is one of records.CODES, `detail` a small dict."""
+        text = json.dumps(detail).encode()
+        self._put((clock.uptime_ms() // 10, slot, EVENT, (CODES.index(code), severity, state, text), None))
+
+    def commit(self):
+        """Store what is pending. Never raises: what flash refuses is kept, and dropped from the oldest when full."""
+        tries = TRIES
+        while self._rows:
+            try:
+                self._frame()
+            except OSError as error:
+                self._encoder.forget()  # what was written last may not be there
+                tries -= 1
+                if tries and error.errno == EAGAIN:
+                    continue
+                over = len(self._rows) - PENDING + 1
+                if over > 0:
+                    del self._rows[:over]
+                    self.dropped += over
+                if not self._failing:
+                    log.error("journal", "cannot store: %r" % error)
+                self._failing = True
+                return
+        if self._failing:
+            log.info("journal", "stores again, %d records were dropped" % self.dropped)
+        self._failing = False
+
+    def _frame(self):
+        """Encode as many rows as one frame takes, and append it."""
+        room = self._journal.room()
+        if not room:  # the frame opens a block, where nothing is known of what came before
+            self._encoder.forget()
+            room = MAX
+        count, length = self._encode(memoryview(self._buf)[:room])
+        if not count and room < MAX:
+            self._encoder.forget()
+            count, length = self._encode(memoryview(self._buf))
+        if not count:
+            log.error("journal", "a record is larger than a frame")
+            self.dropped += 1
+            self._rows.pop(0)
+            return
+        self._journal.append(RECORDS, memoryview(self._buf)[:length], count)
+        del self._rows[:count]
+
+    def _encode(self, view):
+        """Return (rows encoded, bytes used)."""
+        rows = self._rows
+        base = before = rows[0][0]
+        count = at = 0
+        try:
+            at = self._encoder.begin(view, base, self._clock.source, self._clock.at(base * 10))
+            for row in rows:
+                at = self._encoder.add(view, at, row[0] - before, row)
+                before = row[0]
+                count += 1
+                if count == 63:
+                    break
+        except IndexError:
+            pass
+        return count, at
+
+    async def run(self, life):
+        """Commit what waited long enough, and erase ahead while there is time."""
+        while True:
+            life.beat()
+            if self._rows and clock.uptime_ms() - self._since >= COMMIT_MS - TICK_MS:
+                self.commit()
+            self._journal.prepare()
+            await asyncio.sleep_ms(TICK_MS)

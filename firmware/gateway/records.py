@@ -1,0 +1,180 @@
+"""Readings and events as bytes: the payload of a journal frame of kind RECORDS.
+
+One frame is one commit: the records that were made since the last one, in order.
+
+    frame   = boot, uptime, source, [utc, bound], record...      varints
+    record  = step, head, body                                   step: signed, 10 ms, from the record before
+    head    = slot << 4 | tag                                    slot 0 is the gateway itself
+    reading : [schema], [bitmap], [flags], signed delta...       tag: KEY | PARTIAL | FLAGGED
+    lost    : nothing                                            tag: LOST
+    event   : code, severity << 4 | state, length, detail        tag: EVENT
+
+uptime and utc are the frame's base in 10 ms units, utc from 2024; bound is in ms; source as in gateway/clock,
+and with source `none` utc and bound are absent. A value is the difference to the meter's last one in this block
+of the journal, or absolute after KEY: the first reading of a meter in a block is a key, so that a lost block
+never touches the next. docs/journal.md has an example, byte by byte.
+"""
+from gateway import clock
+from lib import varint
+
+RECORDS = 1  # the frame kind
+KEY, PARTIAL, FLAGGED = 1, 2, 4
+LOST, EVENT = 8, 9
+SUSPECT = 2  # a flag, and the bit of 96.5.0: the checks do not believe a value
+
+INFO, WARN, ALARM = range(3)
+SET, CLEAR, ONCE = range(3)
+SEVERITIES = ("info", "warn", "alarm")
+STATES = ("set", "clear", "once")
+CODES = (  # an event is stored as its place here: append only
+    "comms_lost comms_restored power_fail power_restore relay_changed relay_failed limit_exceeded credit_low"
+    " credit_zero token_accepted token_rejected tamper_door tamper_cover reverse_energy counter_rollback"
+    " value_implausible clock_set clock_lost buffer_near_full buffer_overrun meter_found meter_replaced"
+    " config_changed firmware_changed command_result"
+).split()
+
+
+class Encoder:
+    """Writes rows (uptime in 10 ms, slot, tag, what, values) into frames.
+
+    `what` is the schema of a reading, or (code, severity, state, detail as bytes) of an event.
+    `values` are integers, None where the meter gave none.
+    """
+
+    def __init__(self, boot):
+        self._boot = boot
+        self._last = {}  # slot: (schema, values of its last reading in this block)
+
+    def forget(self):
+        """Make the next reading of each meter a key: a block begins, or a frame was not committed."""
+        self._last.clear()
+
+    def begin(self, buf, uptime, source, utc):
+        """Write the head of a frame based at `uptime` (10 ms); `utc` = (unix ms, bound ms) or None. Return the offset."""
+        at = varint.put(buf, varint.put(buf, 0, self._boot), uptime)
+        if utc is None:
+            return varint.put(buf, at, clock.NONE)
+        at = varint.put(buf, varint.put(buf, at, source), utc[0] // 10 - clock.EPOCH * 100)
+        return varint.put(buf, at, utc[1])
+
+    def add(self, buf, at, step, row):
+        """Write `row`; return the offset after it. IndexError, and nothing remembered, when it does not fit."""
+        _, slot, tag, what, values = row
+        at = varint.put_signed(buf, at, step)
+        if tag == LOST:
+            return varint.put(buf, at, slot << 4 | LOST)
+        if tag == EVENT:
+            code, severity, state, detail = what
+            at = varint.put(buf, varint.put(buf, at, slot << 4 | EVENT), code)
+            at = varint.put(buf, varint.put(buf, at, severity << 4 | state), len(detail))
+            if at + len(detail) > len(buf):
+                raise IndexError
+            buf[at : at + len(detail)] = detail
+            return at + len(detail)
+        schema, last = self._last.get(slot, (None, None))
+        if schema != what:
+            tag |= KEY
+            last = [0] * len(values)
+        if None in values:
+            tag |= PARTIAL
+        at = varint.put(buf, at, slot << 4 | tag)
+        if tag & KEY:
+            at = varint.put(buf, at, what)
+        if tag & PARTIAL:
+            at = _put_bitmap(buf, at, values)
+        if tag & FLAGGED:
+            at = varint.put(buf, at, SUSPECT)
+        for i, value in enumerate(values):
+            if value is not None:
+                at = varint.put_signed(buf, at, value - last[i])
+        for i, value in enumerate(values):
+            if value is not None:
+                last[i] = value
+        self._last[slot] = (what, last)
+        return at
+
+
+def _put_bitmap(buf, at, values):
+    """One bit a column, low bit first: set where the reading has a value."""
+    for i, value in enumerate(values):
+        if i & 7 == 0:
+            buf[at] = 0
+            at += 1
+        if value is not None:
+            buf[at - 1] |= 1 << (i & 7)
+    return at
+
+
+class Decoder:
+    """Reads frames back. After `begin` the frame's head stands in the attributes, then `record` is called count times."""
+
+    def __init__(self, ids):
+        self._ids = ids
+        self._last = {}
+        self.boot = self.uptime = self.source = self.utc = self.bound = 0  # utc in 10 ms from 2024
+
+    def forget(self):
+        """Forget the values of each meter: the next frame follows a hole, or begins a block."""
+        self._last.clear()
+
+    def begin(self, payload):
+        """Take a frame's payload (a memoryview that stays valid until its last record is read)."""
+        self._buf = payload
+        self.boot, at = varint.get(payload, 0)
+        self.uptime, at = varint.get(payload, at)
+        self.source, at = varint.get(payload, at)
+        self.utc = self.bound = 0
+        if self.source != clock.NONE:
+            self.utc, at = varint.get(payload, at)
+            self.bound, at = varint.get(payload, at)
+        self._at = at
+        self._now = self.uptime
+
+    def record(self):
+        """Return the next row as `Encoder` took it, with a list `values` that the next call may change.
+
+        ValueError when it cannot be known what it says (a delta whose key was lost, an unknown schema): then nothing
+        behind it in this frame can be known either.
+        """
+        buf = self._buf
+        step, at = varint.get_signed(buf, self._at)
+        head, at = varint.get(buf, at)
+        slot, tag = head >> 4, head & 15
+        self._now += step
+        what = values = None
+        if tag == EVENT:
+            code, at = varint.get(buf, at)
+            grade, at = varint.get(buf, at)
+            length, at = varint.get(buf, at)
+            what = (code, grade >> 4, grade & 15, bytes(buf[at : at + length]))
+            at += length
+        elif tag != LOST:
+            what, values, at = self._reading(slot, tag, at)
+        self._at = at
+        return self._now, slot, tag, what, values
+
+    def _reading(self, slot, tag, at):
+        buf = self._buf
+        if tag & KEY:
+            schema, at = varint.get(buf, at)
+            columns = self._ids.columns(schema)
+            if columns is None:
+                raise ValueError("unknown schema")
+            last = [0] * len(columns)
+        elif slot in self._last:
+            schema, last = self._last[slot]
+        else:
+            raise ValueError("delta without its key")
+        bitmap = at
+        if tag & PARTIAL:
+            at += (len(last) + 7) // 8
+        if tag & FLAGGED:
+            _, at = varint.get(buf, at)
+        values = [None] * len(last)
+        for i in range(len(last)):
+            if not tag & PARTIAL or buf[bitmap + (i >> 3)] >> (i & 7) & 1:
+                delta, at = varint.get_signed(buf, at)
+                last[i] += delta
+                values[i] = last[i]
+        self._last[slot] = (schema, last)
+        return schema, values, at

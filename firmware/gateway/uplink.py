@@ -1,0 +1,106 @@
+"""One outlet: sends the journal to an operator's broker, from the outlet's own cursor on.
+
+The cursor moves only over the acknowledged prefix, so a record is sent until the broker has said PUBACK; what was on
+the way when a connection broke is sent again, and (gatewayId, seq) tells a consumer so.
+"""
+import asyncio
+
+from gateway import clock, log
+from gateway.replay import Replay
+from lib.mqtt import MQTTClient, Stale
+
+IDLE_MS = 200  # between two looks for new records
+CURSOR_MS = 5000  # least time between two writes of the cursor to flash
+VERSION = "0.1.0"
+
+
+class Outlet:
+    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked` is the next ordinal to acknowledge."""
+
+    def __init__(self, config, secrets, journal, cursor, ids, northbound, dating, now, problems):
+        self.name = config["name"]
+        self._journal = journal
+        self._cursor = cursor
+        self._ids = ids
+        self._northbound = northbound
+        self._dating = dating
+        self._clock = now
+        self._problems = problems  # of the newest configuration, when it was refused
+        self._client = MQTTClient(
+            northbound.root.replace("/", "-"), config["host"], config["port"],
+            secrets.get("username"), secrets.get("password"),
+        )  # fmt: skip
+        self._client.set_last_will(northbound.root + "/status", '{"state":"offline"}', True, 1)
+        self._client.on_ack = self._acknowledged
+        kept = journal.cursor(cursor)
+        self.acked = kept if kept is not None and kept <= journal.next else journal.first
+        self._kept = kept
+        self._kept_at = clock.uptime_ms()
+        self.sent = 0  # ordinal after the newest record that was ever sent
+
+    async def link(self, life):
+        """Keep the connection, for ever."""
+        await self._client.run(life.beat)
+
+    async def run(self, life):
+        """Feed each connection with the records from the acknowledged prefix on, for ever."""
+        state = None
+        while True:
+            life.beat()
+            if self._client.state != state:
+                state = self._client.state
+                log.info("uplink", "%s: %s" % (self.name, state))
+            if self._client.connected:
+                try:
+                    await self._serve(life, self._client.generation)
+                except Stale:
+                    pass
+            await asyncio.sleep_ms(IDLE_MS)
+
+    async def _serve(self, life, generation):
+        trusted = None
+        replay = Replay(self._journal, self._ids, self._dating, self.acked)
+        while self._client.connected and self._client.generation == generation:
+            life.beat()
+            if self._clock.trusted() != trusted:
+                trusted = self._clock.trusted()
+                await self._status(generation, trusted)
+            record = await replay.next()
+            if record is None:
+                self.keep()
+                await asyncio.sleep_ms(IDLE_MS)
+                continue
+            topic, payload = self._northbound.message(record, self._clock.now())
+            await self._client.publish(topic, payload, token=record.ordinal, generation=generation)
+            self.sent = max(self.sent, record.ordinal + 1)
+            self.keep()
+
+    async def _status(self, generation, trusted):
+        text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d}' % (
+            VERSION, "ok" if trusted else "lost", self._problems,
+        )  # fmt: skip
+        await self._client.publish(self._northbound.root + "/status", text, retain=True, generation=generation)
+
+    def _acknowledged(self, token):
+        if token is not None:
+            self.acked = token + 1
+
+    def keep(self, at_once=False):
+        """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""
+        now = clock.uptime_ms()
+        if self.acked != self._kept and (at_once or now - self._kept_at >= CURSOR_MS):
+            self._journal.put(self._cursor, self.acked)
+            self._kept, self._kept_at = self.acked, now
+
+    async def close(self, ms):
+        """Say goodbye within `ms`: what is acknowledged until then is kept."""
+        try:
+            if self._client.connected:
+                text = '{"state":"offline"}'
+                publish = self._client.publish(self._northbound.root + "/status", text, retain=True)
+                await asyncio.wait_for_ms(publish, ms)
+                await self._client.flush(ms)
+                await self._client.close()
+        except (OSError, asyncio.TimeoutError, Stale):
+            pass
+        self.keep(True)

@@ -1,0 +1,4 @@
+"""Starts the gateway."""
+from gateway import app
+
+app.main()

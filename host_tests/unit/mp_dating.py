@@ -1,0 +1,226 @@
+"""gateway/recorder, replay and dating on the real journal: stored, numbered, dated and read back."""
+import asyncio
+
+from fake_nor import Nor
+from gateway import clock
+from gateway.dating import Dating
+from gateway.recorder import Recorder
+from gateway.replay import Replay
+from lib.journal import Journal
+
+T0 = 1782138600000
+COLUMNS = (("1.8.0", "kWh", -3), ("16.7.0", "W", -3))
+
+
+class Ids:
+    def columns(self, number):
+        return COLUMNS if number == 1 else None
+
+
+class Clock:
+    """A boot that began at `began` (unix ms); `source` NONE until it learns the time."""
+
+    def __init__(self, began, source=clock.NTP, bound=10):
+        self.began, self.source, self.bound = began, source, bound
+
+    def at(self, uptime):
+        return None if self.source == clock.NONE else (self.began + uptime, self.bound)
+
+    def now(self):
+        return self.at(clock.uptime_ms())
+
+
+class Board:
+    """One flash chip and the boots that it lives through."""
+
+    def __init__(self):
+        self.flash = Nor(32)
+        self.boots = 0
+
+    def boot(self, now):
+        self.boots += 1
+        self.journal = Journal(self.flash)
+        self.journal.mount()
+        self.clock = now
+        self.recorder = Recorder(self.journal, self.boots, now)
+
+    def read(self, uptime_ms, value):
+        self.recorder.reading(uptime_ms, 1, 1, [value, -value])
+        self.recorder.commit()
+
+    def replay(self, ordinal=0):
+        return Replay(self.journal, Ids(), Dating(self.journal, self.clock, self.boots), ordinal)
+
+
+def drain(replay):
+    async def run():
+        rows = []
+        while await replay.next():
+            rows.append((replay.ordinal, replay.unix_ms, replay.source, replay.bound_ms, list(replay.values)))
+        return rows
+
+    return asyncio.run(run())
+
+
+def test_what_was_committed_comes_back_with_its_time():
+    board = Board()
+    board.boot(Clock(T0))
+    for i in range(300):
+        board.read(i * 5000, 1000000 + i)
+    rows = drain(board.replay())
+    assert rows == [(i, T0 + i * 5000, clock.NTP, 10, [1000000 + i, -1000000 - i]) for i in range(300)]
+
+
+def test_a_cursor_in_mid_block_gets_the_right_values():
+    board = Board()
+    board.boot(Clock(T0))
+    for i in range(300):
+        board.read(i * 5000, 1000000 + i)
+    for begin in (1, 63, 64, 150, 299):
+        rows = drain(board.replay(begin))
+        assert [row[0] for row in rows] == list(range(begin, 300))
+        assert rows[0][4] == [1000000 + begin, -1000000 - begin]
+    assert drain(board.replay(300)) == []
+
+
+def test_a_replay_sees_what_is_stored_later():
+    board = Board()
+    board.boot(Clock(T0))
+    board.read(0, 1)
+    replay = board.replay()
+    assert len(drain(replay)) == 1 and drain(replay) == []
+    board.read(5000, 2)
+    assert [row[4] for row in drain(replay)] == [[2, -2]]
+
+
+def test_nothing_is_stored_before_it_is_committed():
+    board = Board()
+    board.boot(Clock(T0))
+    board.recorder.reading(0, 1, 1, [1, 2])
+    assert board.journal.next == 0
+    board.recorder.commit()
+    assert board.journal.next == 1
+
+
+def test_a_pending_record_is_committed_after_two_seconds():
+    board = Board()
+    board.boot(Clock(T0))
+
+    class Life:
+        def beat(self):
+            pass
+
+    async def run():
+        task = asyncio.create_task(board.recorder.run(Life()))
+        board.recorder.reading(0, 1, 1, [1, 2])
+        for _ in range(240):
+            await asyncio.sleep_ms(10)
+            if board.journal.next:
+                break
+        task.cancel()
+
+    asyncio.run(run())
+    assert board.journal.next == 1
+
+
+def test_records_before_the_time_is_known_wait_and_then_get_theirs():
+    board = Board()
+    board.boot(Clock(T0, clock.NONE))
+    board.read(1000, 1)
+    board.read(6000, 2)
+    replay = board.replay()
+    assert drain(replay) == []
+    board.clock.source = clock.NTP
+    assert [row[1:4] for row in drain(replay)] == [(T0 + 1000, clock.NTP, 10), (T0 + 6000, clock.NTP, 10)]
+
+
+def test_a_boot_that_learnt_the_time_dates_its_early_records_after_the_next_boot_too():
+    board = Board()
+    board.boot(Clock(T0, clock.NONE))
+    board.read(1000, 1)
+    board.clock.source = clock.NTP
+    board.read(6000, 2)
+    board.boot(Clock(T0 + 3600000, clock.NONE))
+    board.read(1000, 3)
+    rows = drain(board.replay())
+    assert [row[:3] for row in rows] == [(0, T0 + 1000, clock.NTP), (1, T0 + 6000, clock.NTP)]
+
+
+def test_a_boot_that_never_learnt_the_time_lies_in_the_middle_of_its_bracket():
+    board = Board()
+    board.boot(Clock(T0))
+    board.read(10000, 1)  # the last instant that is sure: T0 + 10 s
+    board.boot(Clock(0, clock.NONE))
+    board.read(1000, 2)
+    board.read(21000, 3)  # this boot lasted 21 s at least
+    board.boot(Clock(T0 + 131000))
+    board.read(5000, 4)
+    rows = drain(board.replay())
+    begin = T0 + 10000 + (131000 - 10000 - 21000) // 2
+    assert [row[1:4] for row in rows[1:3]] == [
+        (begin + 1000, clock.NONE, 50000), (begin + 21000, clock.NONE, 50000)
+    ]  # fmt: skip
+    assert rows[3][1:3] == (T0 + 131000 + 5000, clock.NTP)
+
+
+def test_an_undated_boot_at_the_end_is_bounded_by_the_boot_that_asks():
+    board = Board()
+    board.boot(Clock(T0))
+    board.read(0, 1)
+    board.boot(Clock(0, clock.NONE))
+    board.read(1000, 2)
+    board.boot(Clock(T0 + 100000))
+    rows = drain(board.replay())
+    assert len(rows) == 2 and rows[1][2] == clock.NONE
+    assert abs(rows[1][1] - (T0 + 1000 + 49500)) <= 20 and abs(rows[1][3] - 49500) <= 20
+
+
+def test_events_and_losses_have_their_numbers():
+    board = Board()
+    board.boot(Clock(T0))
+    board.recorder.event(1, "comms_lost", 1, 0, {"misses": 3})
+    board.recorder.lost(1)
+    board.recorder.commit()
+    replay = board.replay()
+
+    async def run():
+        await replay.next()
+        assert (replay.ordinal, replay.what) == (0, (0, 1, 0, b'{"misses": 3}'))
+        await replay.next()
+        assert (replay.ordinal, replay.tag, replay.values) == (1, 8, None)
+        assert await replay.next() is None
+
+    asyncio.run(run())
+
+
+def test_a_flash_that_refuses_keeps_records_and_drops_the_oldest_when_full():
+    board = Board()
+    board.boot(Clock(T0))
+    append = board.journal.append
+
+    def refuse(kind, payload, count):
+        raise OSError(5)
+
+    board.journal.append = refuse
+    for i in range(60):
+        board.read(i * 1000, i)
+    board.journal.append = append
+    board.recorder.commit()
+    rows = drain(board.replay())
+    assert [row[4][0] for row in rows] == list(range(60 - len(rows), 60)) and 40 < len(rows) < 60
+    assert board.recorder.dropped == 60 - len(rows)
+
+
+def test_a_worn_block_costs_no_record():
+    board = Board()
+    board.boot(Clock(T0))
+    for i in range(20):
+        board.read(i * 5000, 1000000 + i)
+    place = board.journal.block(board.journal.head) * 4096 + board.journal.end
+    for at in range(place, place + 64):
+        board.flash.stuck[at] = 0xFF
+    for i in range(20, 40):
+        board.read(i * 5000, 1000000 + i)
+    assert board.journal.stats["failed"] == 1 and board.recorder.dropped == 0
+    rows = drain(board.replay())
+    assert [(row[0], row[4][0]) for row in rows] == [(i, 1000000 + i) for i in range(40)]

@@ -1,0 +1,163 @@
+"""gateway/metering: who is asked when, and what a silent or odd meter costs and stores."""
+import asyncio
+
+from gateway.metering import Bus, Meter
+from lib import proto
+from lib.proto import Fault
+
+ENERGY = (("1.8.0", "kWh", -3),)
+POWER = (("16.7.0", "W", -3), ("32.7.0", "V", -3))
+
+
+class Batch:
+    def __init__(self, every, points):
+        self.every = every
+        self.points = points
+
+
+class Session:
+    """Answers from a script: for each read a list of values, or a fault kind."""
+
+    def __init__(self, script):
+        self.script = script
+        self.reads = []
+        self.answered_ms = 0
+
+    async def read(self, batch):
+        self.reads.append(batch)
+        answer = self.script.pop(0) if self.script else proto.TIMEOUT
+        if isinstance(answer, int):
+            return [Fault(answer, 0, "scripted")] * len(batch.points)
+        self.answered_ms += 7
+        return answer
+
+
+class Recorder:
+    def __init__(self):
+        self.rows = []
+        self.commits = 0
+
+    def reading(self, uptime_ms, slot, schema, values):
+        self.rows.append(("reading", slot, values))
+
+    def lost(self, slot):
+        self.rows.append(("lost", slot))
+
+    def event(self, slot, code, severity, state, detail):
+        self.rows.append((code, slot))
+
+    def commit(self):
+        self.commits += 1
+
+
+class Clock:
+    ms = None
+
+    def now(self):
+        return self.ms and (self.ms, 10)
+
+
+def meter(script, every=5, batches=(Batch(1, ENERGY), Batch(1, POWER))):
+    made = Meter({"serial": "SN-1", "every": every, "address": 1, "proto": "modbus"}, 1, 1, batches)
+    made.session = Session(script)
+    return made
+
+
+def poll(made, times):
+    recorder = Recorder()
+    bus = Bus("bus 0", None, [made], Clock(), recorder)
+
+    async def run():
+        for _ in range(times):
+            await bus._poll(made)
+
+    asyncio.run(run())
+    return recorder.rows
+
+
+def test_a_poll_is_one_reading_of_all_batches():
+    assert poll(meter([[1000], [231500, 228700]]), 1) == [("reading", 1, [1000, 231500, 228700])]
+
+
+def test_two_missed_polls_store_nothing_and_the_third_an_event_and_an_envelope():
+    made = meter([])
+    assert poll(made, 2) == []
+    assert poll(made, 1) == [("comms_lost", 1), ("lost", 1)]
+    assert poll(made, 2) == [("lost", 1), ("lost", 1)]
+
+
+def test_the_first_good_poll_after_a_loss_says_so_before_its_reading():
+    made = meter([proto.TIMEOUT] * 3 + [[5], [6, 7]])
+    poll(made, 3)
+    assert poll(made, 1) == [("comms_restored", 1), ("reading", 1, [5, 6, 7])]
+
+
+def test_a_good_poll_in_between_starts_the_count_anew():
+    made = meter([proto.TIMEOUT] * 2 + [[5], [6, 7]] + [proto.TIMEOUT] * 2)
+    assert poll(made, 5) == [("reading", 1, [5, 6, 7])]
+
+
+def test_after_a_time_out_the_other_batches_are_left_alone():
+    made = meter([])
+    poll(made, 1)
+    assert len(made.session.reads) == 1
+
+
+def test_a_refused_batch_leaves_the_others_standing():
+    assert poll(meter([proto.REFUSED, [231500, 228700]]), 1) == [("reading", 1, [None, 231500, 228700])]
+
+
+def test_a_reading_that_broke_off_keeps_what_was_answered():
+    assert poll(meter([[1000], proto.TIMEOUT]), 1) == [("reading", 1, [1000, None, None])]
+
+
+def test_garbage_counts_as_a_missed_poll():
+    assert poll(meter([proto.FRAME] * 6), 3) == [("comms_lost", 1), ("lost", 1)]
+
+
+def test_a_unit_in_quarantine_is_no_missed_poll():
+    made = meter([proto.BUSY] * 5)
+    assert poll(made, 5) == [] and made.misses == 0
+
+
+def test_garbage_and_the_quarantine_after_it_is_a_missed_poll():
+    assert poll(meter([proto.FRAME, proto.BUSY] * 3), 3) == [("comms_lost", 1), ("lost", 1)]
+
+
+def test_a_point_that_the_meter_does_not_have_is_absent():
+    assert poll(meter([[None], [231500, None]]), 1) == [("reading", 1, [None, 231500, None])]
+
+
+def test_a_batch_of_every_third_cycle_is_read_in_every_third():
+    slow = Batch(3, ENERGY)
+    made = meter([[1], [2], [3], [4], [5]], batches=(slow, Batch(1, (("32.7.0", "V", -3),))))
+    assert poll(made, 4) == [
+        ("reading", 1, [1, 2]), ("reading", 1, [None, 3]), ("reading", 1, [None, 4]), ("reading", 1, [5, None])
+    ]  # fmt: skip
+    assert made.session.reads.count(slow) == 2
+
+
+def test_a_meter_is_due_once_a_period_of_utc():
+    made = meter([], every=60)
+    now = 1782138600
+    assert made.due(now + 7)
+    assert not made.due(now + 8) and not made.due(now + 59)
+    assert made.due(now + 60) and not made.due(now + 61)
+
+
+class Life:
+    beats = 0
+
+    def beat(self):
+        self.beats += 1
+
+
+async def test_the_round_is_committed_and_a_silent_meter_does_not_hold_the_others():
+    recorder, life = Recorder(), Life()
+    dead, alive = meter([]), meter([[1], [2, 3]] * 9)
+    alive.slot = 2
+    task = asyncio.create_task(Bus("bus 0", None, [dead, alive], Clock(), recorder).run(life))
+    await asyncio.sleep_ms(20)
+    task.cancel()
+    assert recorder.rows == [("reading", 2, [1, 2, 3])] and recorder.commits == 1
+    assert life.beats >= 2
