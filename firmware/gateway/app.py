@@ -40,7 +40,7 @@ def _count(nvs, key):
 
 
 def _epoch(nvs, fresh):
-    """Return the journal's epoch, 16 random bits: drawn anew when the journal is empty, so that no `seq` comes twice."""
+    """Return the journal's epoch, 16 random bits: a new one for an empty journal, so that no `seq` comes twice."""
     try:
         if not fresh:
             return nvs.get_i32("epoch")
@@ -62,7 +62,8 @@ class Gateway:
         nvs = esp32.NVS("gw")
         boot = _count(nvs, "boot")
         self.clock = clock.Clock(machine.RTC(), nvs)
-        log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[self.clock.source]))
+        source = clock.SOURCES[self.clock.source]
+        log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), source))
         self.journal = Journal(esp32.Partition.find(esp32.Partition.TYPE_DATA, label="journal")[0])
         self.journal.mount()
         self.ids = Ids()

@@ -29,7 +29,7 @@ class Meter:
         self._period = None
 
     def due(self, now):
-        """Return whether the meter has to be asked at `now` s (UTC, or uptime before that is known); true once a period."""
+        """Return whether the meter has to be asked at `now`, in s of UTC or of uptime; true once a period."""
         period = now // self.every
         if period == self._period:
             return False

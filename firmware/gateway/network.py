@@ -60,42 +60,6 @@ class Station:
             if waited > STALE_MS and wlan.status() not in (network.STAT_CONNECTING, network.STAT_IDLE):
                 break
             await asyncio.sleep_ms(POLL_MS)
-        self.reason = ""
-
-    async def run(self, life):
-        """Connect, watch, connect again; for ever."""
-        wlan = self._wlan
-        wlan.active(False)  # a soft reset leaves the radio as it was
-        wlan.active(True)
-        wlan.config(reconnects=0)  # the chip's own retries scan without end, and deafen ESP-NOW
-        pause = PAUSE_S[0]
-        while True:
-            if await self._connect(life):
-                pause = PAUSE_S[0]
-                while wlan.isconnected():
-                    life.beat()
-                    await asyncio.sleep_ms(1000)
-                self.connected = False
-                log.warn("network", "connection lost")
-            wlan.disconnect()
-            for _ in range(pause):
-                life.beat()
-                await asyncio.sleep_ms(1000)
-            pause = min(2 * pause, PAUSE_S[1])
-
-    async def _connect(self, life):
-        wlan = self._wlan
-        wlan.connect(self._ssid, self._password)
-        for _ in range(TRY_MS // 200):
-            life.beat()
-            if wlan.isconnected():
-                wlan.config(pm=wlan.PM_NONE)  # modem sleep loses frames; set again after each connect
-                self.connected = True
-                log.info("network", "connected to %s" % self._ssid)
-                return True
-            if wlan.status() not in (network.STAT_CONNECTING, network.STAT_IDLE):
-                break
-            await asyncio.sleep_ms(200)
         self.reason = REASONS.get(wlan.status(), "status %d" % wlan.status())
         log.warn("network", "%s: %s" % (self._ssid, self.reason))
         return False

@@ -12,7 +12,7 @@ One frame is one commit: the records that were made since the last one, in order
 uptime and utc are the frame's base in 10 ms units, utc from 2024; bound is in ms; source as in gateway/clock,
 and with source `none` utc and bound are absent. A value is the difference to the meter's last one in this block
 of the journal, or absolute after KEY: the first reading of a meter in a block is a key, so that a lost block
-never touches the next. docs/journal.md has an example, byte by byte.
+never touches the next. docs/records.md has an example, byte by byte.
 """
 from gateway import clock
 from lib import varint
@@ -50,7 +50,7 @@ class Encoder:
         self._last.clear()
 
     def begin(self, buf, uptime, source, utc):
-        """Write the head of a frame based at `uptime` (10 ms); `utc` = (unix ms, bound ms) or None. Return the offset."""
+        """Write the head of a frame based at `uptime` (10 ms), `utc` = (unix ms, bound) or None; return its length."""
         at = varint.put(buf, varint.put(buf, 0, self._boot), uptime)
         if utc is None:
             return varint.put(buf, at, clock.NONE)
@@ -106,7 +106,7 @@ def _put_bitmap(buf, at, values):
 
 
 class Decoder:
-    """Reads frames back. After `begin` the frame's head stands in the attributes, then `record` is called count times."""
+    """Reads frames back: `begin` puts the frame's head into the attributes, then `record` is called count times."""
 
     def __init__(self, ids):
         self._ids = ids

@@ -15,7 +15,7 @@ VERSION = "0.1.0"
 
 
 class Outlet:
-    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked` is the next ordinal to acknowledge."""
+    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to be acknowledged."""
 
     def __init__(self, config, secrets, journal, cursor, ids, northbound, dating, now, problems):
         self.name = config["name"]

@@ -28,8 +28,9 @@ class Broker:
         self._config = folder / "mosquitto.conf"
         self._log = folder / "mosquitto.log"
         settings = [
-            f"listener {self.port} {HOST}", "persistence true", f"persistence_location {folder}/", "autosave_interval 1",
-            "autosave_on_changes true", "max_queued_messages 0", "max_inflight_messages 0", *lines,
+            f"listener {self.port} {HOST}", "persistence true", f"persistence_location {folder}/",
+            "autosave_interval 1", "autosave_on_changes true",
+            "max_queued_messages 0", "max_inflight_messages 0", *lines,
         ]  # fmt: skip
         if not any(line.startswith("allow_anonymous") for line in lines):
             settings.append("allow_anonymous true")

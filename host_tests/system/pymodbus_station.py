@@ -11,9 +11,10 @@ import threading
 import time
 import tty
 
-from meshems.sim.slave import Answer
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+
+from meshems.sim.slave import Answer
 
 REPLY_S = 2.0  # pymodbus answers at once; this is for a busy machine
 QUIET_S = 0.02

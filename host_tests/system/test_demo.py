@@ -11,11 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from meshems import decode, demo, paths
 
-LAST = re.compile(
-    r"stored (\d+), acknowledged (\d+), lost (\d+), duplicates (\d+), wrong (\d+), uncommitted (\d+)\Z"
-)
+LAST = re.compile(r"stored (\d+), acknowledged (\d+), lost (\d+), duplicates (\d+), wrong (\d+), uncommitted (\d+)\Z")
 
 
 def start(tmp_path, *options):
@@ -49,7 +48,7 @@ def ended(process, tmp_path, within_s=90):
     assert list(tmp_path.iterdir()) == []
     assert processes(str(tmp_path)) == []
     names = ("stored", "acknowledged", "lost", "duplicates", "wrong", "uncommitted")
-    return process.returncode, lines, dict(zip(names, map(int, figures.groups())))
+    return process.returncode, lines, dict(zip(names, map(int, figures.groups()), strict=True))
 
 
 def test_two_gateways_and_twelve_meters_lose_nothing_and_say_nothing_wrong(tmp_path):
@@ -76,7 +75,7 @@ def test_a_signal_ends_it_with_a_verdict_and_leaves_nothing_behind(tmp_path, num
     for line in process.stdout:
         if re.search(r" 4 of 4 meters good", line):
             break
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does: everything in its session gets it
     status, lines, figures = ended(process, tmp_path)
     assert figures["stored"] > 0 and (figures["lost"], figures["wrong"]) == (0, 0)
     assert status == 0, lines

@@ -1,4 +1,4 @@
-"""The whole gateway between somebody else's meters and somebody else's broker: pymodbus, mosquitto, paho, jsonschema."""
+"""The whole gateway between others' meters and others' broker: pymodbus, mosquitto, paho; jsonschema is the judge."""
 
 import json
 import random
@@ -8,10 +8,11 @@ from decimal import Decimal
 
 import jsonschema
 import pytest
+
 from lib import schema
 from meshems import decode, paths
-from meshems.judge import Meter, Message, Promise, Store, judge
 from meshems.journal import Image
+from meshems.judge import Message, Meter, Promise, Store, judge
 from meshems.run import Gateway, install
 from meshems.sim.line import Line, Settings
 from meshems.sim.spec import station
@@ -43,7 +44,8 @@ def configure(folder, port, meters, every=1):
 
 def valid(messages):
     """Validate every message against the published schemas."""
-    schemas = {kind: json.loads((SCHEMAS / f"{kind}.schema.json").read_text()) for kind in ("telemetry", "event", "status")}
+    kinds = ("telemetry", "event", "status")
+    schemas = {kind: json.loads((SCHEMAS / f"{kind}.schema.json").read_text()) for kind in kinds}
     for topic, payload in messages:
         jsonschema.Draft202012Validator(schemas[topic.rsplit("/", 1)[1]]).validate(json.loads(payload))
 
@@ -62,7 +64,8 @@ def random_words(rng, rows, count):
         base = kind.rstrip("w")
         size = int(base[1:])
         if base[0] == "f":
-            data = struct.pack(">f", rng.choice([rng.uniform(-1e5, 1e5), rng.uniform(-2, 2), rng.randrange(1 << 20) / 2048]))
+            value = rng.choice([rng.uniform(-1e5, 1e5), rng.uniform(-2, 2), rng.randrange(1 << 20) / 2048])
+            data = struct.pack(">f", value)
         else:
             digits = rng.randrange(1, 40 if size == 64 else size)
             value = rng.getrandbits(digits) * (rng.choice((1, -1)) if base[0] == "s" else 1)
@@ -105,7 +108,9 @@ def test_every_register_equals_the_slaves_by_the_rule_of_decimal(tmp_path, broke
     for topic, payload in subscriber.messages:
         if topic.endswith("telemetry"):
             body = json.loads(payload, parse_float=Decimal, parse_int=Decimal)
-            texts.setdefault(body["meterSerial"], {row["obis"]: (row["value"], row["unit"]) for row in body["registers"]})
+            registers = {row["obis"]: (row["value"], row["unit"]) for row in body["registers"]}
+            assert len(registers) == len(body["registers"]), "a register twice"
+            texts.setdefault(body["meterSerial"], registers)
     assert set(texts) == set(wanted)
     for serial, registers in texts.items():
         derived = {}
@@ -228,8 +233,10 @@ def test_a_broker_that_refuses_and_vanishes_costs_no_record(tmp_path, broker):
 
 def test_bad_meters_are_counted_and_the_others_read_on_time(tmp_path, broker):
     faults = [
-        {"kind": "crc", "serial": "SN-1"}, {"kind": "wrong_unit", "serial": "SN-2"}, {"kind": "silent", "serial": "SN-3"}
-    ]  # fmt: skip
+        {"kind": "crc", "serial": "SN-1"},
+        {"kind": "wrong_unit", "serial": "SN-2"},
+        {"kind": "silent", "serial": "SN-3"},
+    ]
     with Village(tmp_path, broker, faults, every=4) as village:
         subscriber = village.subscriber
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import pytest
+
 from meshems import paths, run
 
 TICK_MS = 100  # the supervisor's, a tenth of the firmware's

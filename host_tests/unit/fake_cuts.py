@@ -150,7 +150,6 @@ class Workload:
         ask(*args)
         # What the cut sees in flight: the call as it was made.
         if ask == world.append:
-            ordinal = before.next
             key = [k for k in world.frames if k not in before.frames][0]
             before.flying = world.frames[key]
             before.made = world.made

@@ -1,4 +1,4 @@
-"""lib/journal: power is cut at each operation on flash, in each way; and journals that are wrong on purpose are caught."""
+"""lib/journal: power is cut at each operation on flash, in each way; journals wrong on purpose are caught by that."""
 import random
 
 from fake_cuts import AGAIN, BLOCKS, Workload, World, broken, check
@@ -34,7 +34,7 @@ def cut_after_cut(seed):
     nor = Nor(BLOCKS)
     world = World(nor)
     world.boot()
-    for i in range(300):
+    for _ in range(300):
         nor.cut_at = nor.ops + random.randrange(60)
         nor.cut_mode = random.choice(AGAIN + ERASE_TEARS)
         floor = world.journal.first

@@ -21,12 +21,20 @@ def works(nor, ordinal):
     assert [frame[1] for frame in rest(again.reader(0))] == list(range(ordinal, ordinal + 60))
 
 
+def refusal(call, *args):
+    """The errno with which the call fails, None when it does not."""
+    try:
+        call(*args)
+    except OSError as error:
+        return error.errno
+
+
 def noise(n):
     return bytes(random.getrandbits(8) for _ in range(n))
 
 
 def test_random_bytes_are_an_empty_journal():
-    for seed in range(4):
+    for seed in range(2):
         random.seed(seed)
         nor = Nor(14)
         nor.fill(noise(14 * BLOCK))
@@ -95,7 +103,7 @@ def test_a_flipped_bit_loses_only_its_frame():
     for fill in (noise, lambda n: b"\xff" * n, bytes):
         rot = Rot((30, 200, 17, 0, 90, 255, 64), fill)
         whole = rot.whole
-        for off in range(32, rot.end):
+        for off in range(32 + random.randrange(3), rot.end, 3):
             hit = [i for i, (begin, end) in enumerate(rot.frames) if begin <= off < end]
             journal, reader, found = rot.read(off, 1 << random.randrange(8))
             if not hit:  # in the padding
@@ -175,11 +183,7 @@ def test_a_worn_cell_in_mid_block_is_told_and_nothing_is_stored_twice():
     nor = Nor(16)
     journal = filled(nor, 5)
     nor.stuck = {RING * BLOCK + journal.end + 40: 8}
-    try:
-        journal.append(1, bytes(100), 2)
-        assert False, "taken for stored"
-    except OSError as error:
-        assert error.errno == EAGAIN
+    assert refusal(journal.append, 1, bytes(100), 2) == EAGAIN
     assert journal.next == 10 and journal.room() == 0 and journal.stats["failed"] == 1
     reader = journal.reader(0)
     assert len(rest(reader)) == 5
@@ -209,8 +213,8 @@ def test_a_worn_cursor_block_is_passed_over():
         journal = filled(nor, 400)
         for i in range(600):
             journal.put(1, i)
-            assert boot(nor).cursor(1) == i
-        assert journal.stats["failed"] == 1
+            assert i % 7 or boot(nor).cursor(1) == i
+        assert boot(nor).cursor(1) == 599 and journal.stats["failed"] == 1
 
 
 def test_flash_that_takes_nothing_costs_few_blocks_and_is_used_again_when_it_does():
@@ -221,17 +225,9 @@ def test_flash_that_takes_nothing_costs_few_blocks_and_is_used_again_when_it_doe
     last, kept = journal.next, len(rest(journal.reader(0)))
     nor.dead = True
     for attempt in range(20):
-        try:
-            journal.append(1, bytes(300), 2)
-            assert False, "taken for stored"
-        except OSError as error:
-            assert error.errno == EIO
+        assert refusal(journal.append, 1, bytes(300), 2) == EIO
         assert journal.next == last
-        try:
-            journal.put(1, attempt)
-            assert False, "taken for kept"
-        except OSError as error:
-            assert error.errno == EIO
+        assert refusal(journal.put, 1, attempt) == EIO
     assert len(rest(journal.reader(0))) >= kept - 3 * 37
     nor.dead = False
     assert journal.append(1, b"again", 2) == last

@@ -57,7 +57,10 @@ class Clock:
         return self.ms and (self.ms, 10)
 
 
-def meter(script, every=5, batches=(Batch(1, ENERGY), Batch(1, POWER))):
+BATCHES = Batch(1, ENERGY), Batch(1, POWER)
+
+
+def meter(script, every=5, batches=BATCHES):
     made = Meter({"serial": "SN-1", "every": every, "address": 1, "proto": "modbus"}, 1, 1, batches)
     made.session = Session(script)
     return made

@@ -122,3 +122,25 @@ def test_random_bytes_raise_nothing_else():
 
 def test_codes_are_the_contracts():
     assert records.CODES[0] == "comms_lost" and records.CODES[-1] == "command_result" and len(records.CODES) == 25
+
+
+def test_the_example_of_the_specification():
+    encoder = Encoder(7)
+    rows = [
+        (123456, 1, 0, 1, [1842510, 231500, 228700]),
+        (123471, 2, 0, 1, [99, None, 229000]),
+        (123956, 1, 0, 1, [1842511, 230900, 228750]),
+        (123956, 2, EVENT, (0, records.WARN, records.SET, b'{"misses": 3}'), None),
+        (123957, 2, LOST, None, None),
+    ]
+    buf = bytearray(100)
+    at = encoder.begin(buf, rows[0][0], clock.NTP, (1782138600000, 40))
+    before = rows[0][0]
+    for row in rows:
+        at = encoder.add(buf, at, row[0] - before, row)
+        before = row[0]
+    example = (
+        "07c0c40704a081de8a1d28 00110 19cf5e00198a11cb8f51b 1e230105c60190fa1b ca071002af0964"
+        "00290010 0d7b226d6973736573223a20337d 0228"
+    )
+    assert bytes(buf[:at]).hex() == example.replace(" ", "")

@@ -13,7 +13,7 @@ def test_known_bytes():
 
 def test_round_trip_of_every_size():
     buf = bytearray(12)
-    for shift in range(0, 62):
+    for shift in range(62):
         for value in ((1 << shift) - 1, 1 << shift, (1 << shift) + 1):
             end = varint.put(buf, 1, value)
             assert varint.get(buf, 1) == (value, end)

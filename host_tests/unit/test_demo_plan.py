@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from meshems import paths
 from meshems.demo import Plan, PlanError
 
@@ -26,7 +27,7 @@ def test_meters_are_split_evenly_and_each_address_is_used_once(gateways, meters)
     plan = Plan.of(gateways, meters, None)
     sizes = [sum(place.gateway == name for place in plan.places) for name in plan.gateways]
     assert sum(sizes) == meters and max(sizes) - min(sizes) <= 1
-    for name, size in zip(plan.gateways, sizes):
+    for name, size in zip(plan.gateways, sizes, strict=True):
         assert [place.address for place in plan.places if place.gateway == name] == list(range(1, size + 1))
 
 

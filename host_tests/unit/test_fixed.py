@@ -2,16 +2,12 @@
 
 import random
 import struct
-import sys
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "firmware"))
-
-from lib import fixed  # noqa: E402
+from lib import fixed
 
 EXACT = Context(prec=2000)
 SCALES = [(1000, 1), (1, 1), (1, 1000), (10**6, 1), (1, 10**6), (3, 7), (-25, 2), (10**9, 999999937)]

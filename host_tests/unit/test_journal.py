@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from meshems.journal import BLOCK, Frame, Image
 from mp_plugin import environment, micropython
 

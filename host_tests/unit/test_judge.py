@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+
 from meshems.judge import Message, Meter, Promise, Store, instant_us, judge
 
 PROFILE = {

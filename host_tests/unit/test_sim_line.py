@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from pymodbus.framer.rtu import FramerRTU
+
 from meshems import paths
 from meshems.sim import spec
 from meshems.sim.line import Line, Settings
-from pymodbus.framer.rtu import FramerRTU
 
 UNIT = {"serial": "SN-1", "address": 1, "profile": "eastron-sdm120", "load_w": 250, "start_wh": 1234500}
 OTHER = {"serial": "SN-2", "address": 2, "profile": "chint-ddsu666", "load_w": 250, "start_wh": 1000}

@@ -10,13 +10,14 @@ from fractions import Fraction
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from pymodbus.framer.rtu import FramerRTU
+
 from meshems import paths
 from meshems.cli import main
 from meshems.sim import spec
 from meshems.sim.faults import KINDS, Fault, sealed
 from meshems.sim.meters import Household, day_curve
 from meshems.sim.slave import Unit, Units, encode
-from pymodbus.framer.rtu import FramerRTU
 
 PROFILES = sorted(path.stem for path in paths.PROFILES.glob("*.json"))
 NOW_MS = 1_790_000_000_123
@@ -55,7 +56,7 @@ def test_the_counter_is_the_exact_integral_of_the_power_however_often_it_is_read
         often.advance(at)
     seldom.advance(at)
     started = Household(5, 3, 600, 1000).energy_uj
-    assert often.energy_uj == seldom.energy_uj == [a + b for a, b in zip(started, sums)]
+    assert often.energy_uj == seldom.energy_uj == [a + b for a, b in zip(started, sums, strict=True)]
 
 
 def test_a_counter_starts_where_the_spec_says():

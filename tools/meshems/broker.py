@@ -1,8 +1,20 @@
-"""The demo's MQTT broker: iotcore on the loopback interface, in a process of its own."""
+"""The demo's MQTT broker: iotcore on the loopback interface, in a process of its own.
 
+with Broker() as broker:
+    ...     # listens on 127.0.0.1, broker.port
+"""
+
+import contextlib
+import importlib.util
 import socket
+import subprocess
+import sys
+import time
+
+from meshems.run import die_with_parent
 
 HOST = "127.0.0.1"
+READY_S = 10.0
 
 
 class BrokerMissing(Exception):
@@ -17,23 +29,47 @@ def free_port() -> int:
 
 
 class Broker:
-    """A running broker on 127.0.0.1; `port` is where. Ends with this process, however that ends."""
+    """A running broker; ends with this process, however that ends."""
 
     def __init__(self) -> None:
-        try:
-            from iotcore import Broker as Embedded
-        except ImportError as error:
-            raise BrokerMissing(f"the demo's broker cannot be loaded ({error}): pip install iotcore") from None
+        if importlib.util.find_spec("iotcore") is None:
+            raise BrokerMissing("the demo's broker is not installed: pip install iotcore")
         self.port = free_port()
-        # Without `listen` it would offer itself to the whole network.
-        self._broker = Embedded(port=self.port, listen=HOST, max_inflight_count=1000)
+        # Without --listen it would offer itself to the whole network. Not iotcore's own wrapper: its process stays in
+        # our session, where a Ctrl-C would end it before the gateways have sent what they stored.
+        command = [
+            sys.executable,
+            "-m",
+            "iotcore",
+            "--listen",
+            HOST,
+            "--port",
+            str(self.port),
+            "--log-level",
+            "CRITICAL",
+        ]
+        self._process = subprocess.Popen(
+            command, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
 
     def __enter__(self) -> "Broker":
-        try:
-            self._broker.start()
-        except (OSError, RuntimeError) as error:
-            raise BrokerMissing(f"the demo's broker does not start on port {self.port}: {error}") from None
-        return self
+        until = time.monotonic() + READY_S
+        while time.monotonic() < until and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), 0.2):
+                return self
+            time.sleep(0.02)
+        said = self._end().strip().split("\n")[-1]
+        raise BrokerMissing(f"the demo's broker does not start on port {self.port}: {said}")
 
     def __exit__(self, *_: object) -> None:
-        self._broker.stop()
+        self._end()
+
+    def _end(self) -> str:
+        """End it; return what it complained of."""
+        self._process.terminate()
+        try:
+            return self._process.communicate(timeout=5)[1]
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.communicate()[1]

@@ -149,7 +149,6 @@ def _spec(file: Path) -> dict[str, Any]:
     """Return a simulator's spec with its defaults filled in; refuses one with problems."""
     paths.share_firmware()
     from lib import schema
-
     from meshems.sim import spec as specs
 
     rules = schema.verify(json.loads((paths.SCHEMAS / "sim.json").read_text()))

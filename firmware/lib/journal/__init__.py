@@ -152,6 +152,7 @@ class Journal:
 
     def _open(self, word, count, payload, when):
         """Open a block with its first frame. A block that will not take it is passed over with its number."""
+        frame = self._frame
         when = max(when, self._t0)
         for seq in range(self._seq + 1, self._seq + 1 + self._tries):
             block = self.block(seq)
@@ -160,8 +161,8 @@ class Journal:
                     self._erase(seq)
                 self._ahead = -1
                 fields = (seq, self.next, when, self._erases, self._boots, self._ring)
-                self._frame.seek(block, seq, 0)
-                if store_header(self.dev, block, self._header, fields) and self._frame.store(HEAD, word, count, payload):
+                frame.seek(block, seq, 0)
+                if store_header(self.dev, block, self._header, fields) and frame.store(HEAD, word, count, payload):
                     self.head = self._seq = seq
                     self._base, self._t0, self.end, self._tries = self.next, when, HEAD, _TRIES
                     return

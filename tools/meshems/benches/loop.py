@@ -20,7 +20,7 @@ SILENT = (3, 6, 11)
 EVERY_S = 5
 SECONDS = 45
 CUT_AFTER, CUT_S = 30, 0.5  # messages
-HEAP_KB = 256
+HEAP_KB = 384
 MARGIN_S = 20.0
 
 

@@ -1,0 +1,201 @@
+"""gateway/uplink: the cursor moves over the acknowledged prefix only, and each connection starts from it."""
+import asyncio
+
+from fake_nor import Nor
+from gateway import clock, uplink
+from gateway.dating import Dating
+from gateway.northbound import Northbound
+from gateway.recorder import Recorder
+from gateway.uplink import Outlet
+from lib.journal import Journal
+from lib.mqtt import Stale
+
+COLUMNS = (("1.8.0", "kWh", -3),)
+uplink.IDLE_MS = 2
+
+
+class Ids:
+    def columns(self, number):
+        return COLUMNS
+
+    def serial(self, slot):
+        return "SN-%d" % slot
+
+
+class Clock:
+    source = clock.NTP
+    sure = True
+
+    def at(self, uptime):
+        return 1782138600000 + uptime, 10
+
+    def now(self):
+        return self.at(clock.uptime_ms())
+
+    def trusted(self):
+        return self.sure
+
+
+class Client:
+    """Takes `room` messages a connection and acknowledges when told."""
+
+    def __init__(self, *args):
+        self.args = args
+        self.generation, self.connected, self.state = 0, False, "off"
+        self.sent, self.statuses, self.room = [], [], 1000
+
+    def set_last_will(self, topic, message, retain, qos):
+        self.will = topic, message, retain, qos
+
+    def connect(self):
+        self.generation += 1
+        self.connected = True
+
+    async def publish(self, topic, message, retain=False, qos=1, token=None, generation=None):
+        if not self.connected or generation != self.generation or len(self.sent) >= self.room:
+            raise Stale
+        if topic.endswith("/status"):
+            self.statuses.append(message)
+            assert retain
+        else:
+            self.sent.append(token)
+
+
+uplink.MQTTClient = Client
+
+
+class Life:
+    beats = 0
+
+    def beat(self):
+        self.beats += 1
+
+
+class Pole:
+    def __init__(self, readings):
+        self.flash = Nor(32)
+        self.journal = Journal(self.flash)
+        self.journal.mount()
+        self.clock = Clock()
+        self.recorder = Recorder(self.journal, 1, self.clock)
+        for i in range(readings):
+            self.read(i)
+        self.outlet = self.make()
+        self.client = self.outlet._client
+
+    def read(self, i):
+        self.recorder.reading(i * 1000, 1, 1, [i])
+        self.recorder.commit()
+
+    def make(self):
+        northbound = Northbound("f", "g", Ids(), {1: 60}, 0)
+        config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
+        dating = Dating(self.journal, self.clock, 1)
+        return Outlet(config, {}, self.journal, 1, Ids(), northbound, dating, self.clock, 0)
+
+    async def serve(self, ms=40):
+        task = asyncio.create_task(self.outlet.run(Life()))
+        await asyncio.sleep_ms(ms)
+        task.cancel()
+
+
+async def test_a_new_outlet_begins_at_the_tail():
+    pole = Pole(5)
+    pole.client.connect()
+    await pole.serve()
+    assert pole.client.sent == [0, 1, 2, 3, 4]
+
+
+async def test_a_broken_connection_is_resumed_after_the_acknowledged_prefix():
+    pole = Pole(6)
+    pole.client.connect()
+    await pole.serve()
+    for token in (0, 1, 2):
+        pole.client.on_ack(token)
+    pole.client.sent.clear()
+    pole.client.connect()
+    await pole.serve()
+    assert pole.client.sent == [3, 4, 5]
+
+
+async def test_a_connection_that_breaks_in_the_middle_loses_no_record():
+    pole = Pole(6)
+    pole.client.room = 4
+    pole.client.connect()
+    await pole.serve()
+    assert pole.client.sent[:4] == [0, 1, 2, 3]
+    pole.client.on_ack(0)
+    pole.client.sent.clear()
+    pole.client.room = 1000
+    pole.client.connect()
+    await pole.serve()
+    assert pole.client.sent == [1, 2, 3, 4, 5]
+
+
+async def test_the_cursor_outlives_a_restart_and_was_never_ahead_of_the_acknowledgements():
+    pole = Pole(6)
+    pole.client.connect()
+    await pole.serve()
+    assert pole.journal.cursor(1) is None
+    pole.client.on_ack(0)
+    pole.client.on_ack(1)
+    pole.outlet.keep(True)
+    pole.journal = Journal(pole.flash)
+    pole.journal.mount()
+    again = pole.make()
+    assert again.acked == 2
+
+
+async def test_the_cursor_is_written_at_most_every_few_seconds():
+    pole = Pole(50)
+    written = []
+    put = pole.journal.put
+    pole.journal.put = lambda cursor, ordinal: (written.append(ordinal), put(cursor, ordinal))
+    pole.client.connect()
+    for token in range(50):
+        pole.client.on_ack(token)
+        pole.outlet.keep()
+    assert written == []
+    pole.outlet.keep(True)
+    assert written == [50]
+
+
+async def test_a_cursor_beyond_the_journal_begins_at_the_tail():
+    pole = Pole(3)
+    pole.journal.put(1, 9999)
+    assert pole.make().acked == pole.journal.first == 0
+
+
+async def test_what_is_stored_while_connected_goes_out():
+    pole = Pole(1)
+    pole.client.connect()
+    task = asyncio.create_task(pole.outlet.run(Life()))
+    await asyncio.sleep_ms(20)
+    pole.read(1)
+    await asyncio.sleep_ms(20)
+    task.cancel()
+    assert pole.client.sent == [0, 1]
+
+
+async def test_the_retained_status_follows_the_clock():
+    pole = Pole(0)
+    pole.client.connect()
+    task = asyncio.create_task(pole.outlet.run(Life()))
+    await asyncio.sleep_ms(20)
+    pole.clock.sure = False
+    await asyncio.sleep_ms(20)
+    task.cancel()
+    assert ['"clock":"ok"' in text for text in pole.client.statuses] == [True, False]
+    assert pole.client.will == ("openami/v1/f/g/status", '{"state":"offline"}', True, 1)
+
+
+async def test_it_shows_life_with_and_without_a_connection():
+    pole = Pole(0)
+    life = Life()
+    task = asyncio.create_task(pole.outlet.run(life))
+    await asyncio.sleep_ms(20)
+    without = life.beats
+    pole.client.connect()
+    await asyncio.sleep_ms(20)
+    task.cancel()
+    assert without > 3 and life.beats > without + 3
