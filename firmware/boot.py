@@ -1,4 +1,5 @@
-"""Runs before main.py: collect early and often, so that the heap does not grow into what Wi-Fi and TLS need."""
+"""Runs before main.py: collect early and often. A heap that is seldom swept gets full of holes, and grows for good into
+what Wi-Fi and TLS need."""
 import gc
 
-gc.threshold(16384)
+gc.threshold(8192)

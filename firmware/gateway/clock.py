@@ -10,14 +10,16 @@ seconds from 2000 and a desktop from 1970; the RTC's calendar is the same on bot
 """
 import time
 
+from micropython import const
+
 from lib import civil
 
-NONE, RTC, MANUAL, MESH, NTP, GPS = range(6)
 SOURCES = ("none", "rtc", "manual", "mesh", "ntp", "gps")
+NONE, RTC, NTP, GPS = 0, 1, 4, 5  # places there
 BUILT = civil.unix_s(2026, 1, 1) * 1000  # no time before the firmware was written is believed
 LATEST = civil.unix_s(2090, 1, 1) * 1000
 EPOCH = civil.unix_s(2024, 1, 1)  # seconds; records and the NVS count from here to stay small
-DRIFT_PPM = 50  # crystal, ageing and temperature; the chip's own is given as 10 ppm
+_DRIFT_PPM = const(50)  # crystal, ageing and temperature; the chip's own is given as 10 ppm
 UNKNOWN_MS = 60000  # bound of an RTC of which nobody wrote down when it was set
 TRUSTED_MS = 30000  # a clock with a larger bound is reported as untrusted
 
@@ -62,7 +64,7 @@ class Clock:
             bound = self._nvs.get_i32("clk_bound")
         except OSError:
             return UNKNOWN_MS
-        return bound + since * DRIFT_PPM // 1000000 + 20 if since >= 0 else UNKNOWN_MS
+        return bound + since * _DRIFT_PPM // 1000000 + 20 if since >= 0 else UNKNOWN_MS
 
     def _adopt(self, unix_ms, source, bound_ms):
         self._set_at = self._uptime()
@@ -98,7 +100,7 @@ class Clock:
         if self.source == NONE:
             return None
         away = abs(uptime - self._set_at)
-        return self._offset + uptime, self._bound + away * DRIFT_PPM // 1000000
+        return self._offset + uptime, self._bound + away * _DRIFT_PPM // 1000000
 
     def trusted(self):
         """Return whether the time is known to TRUSTED_MS."""

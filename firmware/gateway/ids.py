@@ -2,7 +2,7 @@
 
     ids = Ids()
     slot = ids.slot("SN-1")          # 1, 2, ...; slot 0 is the gateway itself
-    schema = ids.schema(columns)     # columns = ((obis, unit, exponent), ...)
+    schema = ids.schema(columns)     # columns = "\\n1.8.0 kWh -3\\n32.7.0 V -3", as a protocol's `points`
 
 Kept in two copies each (lib/twin): a kWh in the backlog must reach its own family after `meters` was
 re-ordered, so a number is on flash before the first record that uses it.
@@ -43,13 +43,13 @@ class Ids:
         return self._number("cursors", name)
 
     def schema(self, columns):
-        """Return the number of the layout `columns`, ((obis, unit, exponent), ...)."""
+        """Return the number of the layout `columns`."""
         for number in range(1, self._kept["schemas"] + 1):
             if self.columns(number) == columns:
                 self._columns[number] = columns  # one copy in memory: the profile's
                 return number
         number = self._kept["schemas"] + 1
-        twin.save("schema%d" % number, json.dumps(columns).encode())
+        twin.save("schema%d" % number, columns.encode())
         self._kept["schemas"] = number
         self._save()
         self._columns[number] = columns
@@ -61,5 +61,5 @@ class Ids:
             kept = twin.load("schema%d" % number)
             if not kept:
                 return None
-            self._columns[number] = tuple(tuple(row) for row in json.loads(kept))
+            self._columns[number] = kept.decode()
         return self._columns[number]

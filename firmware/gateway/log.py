@@ -1,4 +1,4 @@
-"""The firmware's one voice: `<uptime s> <level> <area>: text` on the console, and the last lines kept in RAM.
+"""The firmware's one voice: `<uptime s> <level> <area>: text` on the console.
 
     log.info("uplink", "operator connected")
 
@@ -6,21 +6,10 @@ Never pass a secret or a token: a log line may be read by anybody who holds the 
 """
 from gateway.clock import uptime_ms
 
-KEEP = 32  # lines
-WIDTH = 160  # characters of a line that are kept
-
-_kept = []
-counts = {"I": 0, "W": 0, "E": 0}
-
 
 def _say(level, area, text):
     ms = uptime_ms()
-    line = "%d.%03d %s %s: %s" % (ms // 1000, ms % 1000, level, area, text)
-    counts[level] += 1
-    _kept.append(line[:WIDTH])
-    if len(_kept) > KEEP:
-        _kept.pop(0)
-    print(line)
+    print("%d.%03d %s %s: %s" % (ms // 1000, ms % 1000, level, area, text))
 
 
 def info(area, text):
@@ -36,8 +25,3 @@ def warn(area, text):
 def error(area, text):
     """Say what needs a person."""
     _say("E", area, text)
-
-
-def last():
-    """Return the last lines, oldest first: a list of at most KEEP strings."""
-    return _kept

@@ -5,24 +5,27 @@ its cadence a record that says that it is still silent. An old value is never st
 """
 import asyncio
 
+from micropython import const
+
 from gateway import clock, log
 from gateway.records import CLEAR, INFO, SET, WARN
 from lib import proto
 
-MISSES = 3  # polls without a value before a meter counts as lost
-IDLE_MS = 500  # longest sleep between two looks at who is due
+_MISSES = const(3)  # polls without a value before a meter counts as lost
+_IDLE_MS = const(500)  # longest sleep between two looks at who is due
 
 
 class Meter:
-    """A configured meter. `polls`, `misses` (in a row) and the session's counts are for the status."""
+    """A configured meter; `every` in s, `misses` in a row. `link` is what its protocol needs to reach it."""
 
-    def __init__(self, config, slot, schema, batches):
-        self.serial = config["serial"]
-        self.every = config["every"]
-        self.link = config
+    def __init__(self, serial, every, slot, schema, batches, protocol, link):
+        self.serial = serial
+        self.every = every
         self.slot = slot
         self.schema = schema
         self.batches = batches
+        self.protocol = protocol
+        self.link = link
         self.session = None
         self.misses = 0
         self.polls = 0
@@ -37,18 +40,13 @@ class Meter:
         return True
 
 
-def columns(batches):
-    """Return the layout ((obis, unit, exponent), ...) of a reading: the points of all batches in order."""
-    return tuple(point for batch in batches for point in batch.points)
-
-
 class Bus:
-    """One task a bus: `run(life)`. `protocol(name)` is the module of a meter's protocol."""
+    """One task a bus: `run(life)`."""
 
     def __init__(self, name, media, meters, now, recorder):
         self.name = name
         self.meters = meters
-        self.media = media
+        self._media = media
         self._clock = now
         self._recorder = recorder
 
@@ -65,7 +63,7 @@ class Bus:
                 self._recorder.commit()
             now_ms = self._now_ms()
             wait = min(meter.every * 1000 - now_ms % (meter.every * 1000) for meter in self.meters)
-            await asyncio.sleep_ms(min(wait, IDLE_MS))
+            await asyncio.sleep_ms(min(wait, _IDLE_MS))
 
     def _now_ms(self):
         now = self._clock.now()
@@ -74,12 +72,12 @@ class Bus:
     async def _poll(self, meter):
         """Read the batches that are due. The instant of the reading is that of the first answer."""
         if meter.session is None:
-            meter.session = await proto.load(meter.link["proto"]).session(self.media, meter.link, {})
+            meter.session = await proto.load(meter.protocol).session(self._media, meter.link, {})
         values = []
         answered = fault = None
         silent = False
         for batch in meter.batches:
-            got = (None,) * len(batch.points)
+            got = (None,) * batch.size
             if meter.polls % batch.every == 0 and not silent:
                 got = await meter.session.read(batch)
                 if all(isinstance(value, proto.Fault) for value in got):
@@ -95,7 +93,7 @@ class Bus:
             self._missed(meter, fault)
 
     def _answered(self, meter, uptime_ms, values):
-        if meter.misses >= MISSES:
+        if meter.misses >= _MISSES:
             log.info(self.name, "%s answers again" % meter.serial)
             self._recorder.event(meter.slot, "comms_restored", INFO, CLEAR, {"misses": meter.misses})
         meter.misses = 0
@@ -103,11 +101,11 @@ class Bus:
 
     def _missed(self, meter, fault):
         meter.misses += 1
-        if meter.misses < MISSES:
+        if meter.misses < _MISSES:
             log.warn(self.name, "%s: %s" % (meter.serial, fault.text))
             return
-        if meter.misses == MISSES:
+        if meter.misses == _MISSES:
             log.error(self.name, "%s is lost: %s" % (meter.serial, fault.text))
-            detail = {"misses": MISSES, "fault": proto.NAMES[fault.kind]}
+            detail = {"misses": _MISSES, "fault": proto.NAMES[fault.kind]}
             self._recorder.event(meter.slot, "comms_lost", WARN, SET, detail)
         self._recorder.lost(meter.slot)

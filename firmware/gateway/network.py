@@ -2,12 +2,13 @@
 import asyncio
 
 import network
+from micropython import const
 
 from gateway import log
 
-TRY_MS = 15000  # an association and its address have to be there by then
-STALE_MS = 3000  # so long the status may still be that of the try before: only an address clears it
-POLL_MS = 200
+_TRY_MS = const(15000)  # an association and its address have to be there by then
+_STALE_MS = const(3000)  # so long the status may still be that of the try before: only an address clears it
+_POLL_MS = const(200)
 PAUSE_S = 2, 120  # first pause after a failure, and the longest
 REASONS = {
     network.STAT_NO_AP_FOUND: "no such network",
@@ -50,16 +51,16 @@ class Station:
     async def _connect(self, life):
         wlan = self._wlan
         wlan.connect(self._ssid, self._password)
-        for waited in range(0, TRY_MS, POLL_MS):
+        for waited in range(0, _TRY_MS, _POLL_MS):
             life.beat()
             if wlan.isconnected():
                 wlan.config(pm=wlan.PM_NONE)  # modem sleep loses frames; set again after each connect
                 self.connected = True
                 log.info("network", "connected to %s" % self._ssid)
                 return True
-            if waited > STALE_MS and wlan.status() not in (network.STAT_CONNECTING, network.STAT_IDLE):
+            if waited > _STALE_MS and wlan.status() not in (network.STAT_CONNECTING, network.STAT_IDLE):
                 break
-            await asyncio.sleep_ms(POLL_MS)
+            await asyncio.sleep_ms(_POLL_MS)
         self.reason = REASONS.get(wlan.status(), "status %d" % wlan.status())
         log.warn("network", "%s: %s" % (self._ssid, self.reason))
         return False

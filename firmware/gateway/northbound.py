@@ -3,72 +3,99 @@
 JSON is written by hand, because a measured value is a mantissa and an exponent and must never pass through a float.
 The schemas are in docs/northbound/.
 """
+from micropython import const
+
 from gateway import clock, records
 from lib import civil, fixed
 
-RESOLUTION_MS = 20  # a stored instant is cut to 10 ms twice: base and step
-DEFAULT_EVERY = 60  # s; of a meter that is no longer configured
-COMMS_LOST, SUSPECT, UNTRUSTED = 1, 2, 4  # bits of 96.5.0
+_RESOLUTION_MS = const(20)  # a stored instant is cut to 10 ms twice: base and step
+_EVERY_S = const(60)  # of a meter that is no longer configured
+_COMMS_LOST = const(1)  # bits of 96.5.0
+_SUSPECT = const(2)
+_UNTRUSTED = const(4)
+_STEP = const(512)  # bytes by which the buffer grows
 
 
 class Northbound:
-    """Writes messages. `meters` maps a slot to its (every in s); `epoch` is the journal's, the upper part of `seq`."""
+    """Writes messages into its own buffer, which grows to the longest. `every` maps a slot to s of its meter.
 
-    def __init__(self, feeder, gateway, ids, meters, epoch):
+    `epoch` is the journal's, the upper part of `seq`; `root` the topic above all others.
+    """
+
+    def __init__(self, feeder, gateway, ids, every, epoch):
         self._feeder = feeder
         self._gateway = gateway
         self._ids = ids
-        self._meters = meters
+        self._every = every
         self._epoch = epoch
+        self._buf = bytearray(_STEP)
+        self._at = 0
         self.root = "openami/v1/%s/%s" % (feeder, gateway)
 
+    def _put(self, text):
+        text = text.encode()
+        end = self._at + len(text)
+        while end > len(self._buf):
+            self._buf.extend(bytes(_STEP))
+        self._buf[self._at : end] = text
+        self._at = end
+
     def message(self, record, now):
-        """Return (topic, payload) of `record` (a Replay); `now` is the clock's (unix ms, bound ms) or None."""
+        """Return (topic, payload) of `record` (a Replay); `now` is the clock's (unix ms, bound ms) or None.
+
+        The payload is a memoryview that the next call overwrites.
+        """
         serial = self._ids.serial(record.slot) if record.slot else self._gateway
         scope = "%s/meter/%s/" % (self.root, serial) if record.slot else self.root + "/gateway/"
-        bound = record.bound_ms + RESOLUTION_MS
-        head = (
+        bound = record.bound_ms + _RESOLUTION_MS
+        self._at = 0
+        self._put(
             '{"schemaVersion":"0.1","ts":"%s","feederId":"%s","gatewayId":"%s","meterSerial":"%s",'
-            '"seq":%d,"tsSrc":"%s","tsUncMs":%d,'
-        ) % (
-            civil.iso(record.unix_ms, bound < 1000), self._feeder, self._gateway, serial,
-            (self._epoch << 32) + record.ordinal, clock.SOURCES[record.source], bound,
-        )  # fmt: skip
+            % (civil.iso(record.unix_ms, bound < 1000), self._feeder, self._gateway, serial)
+        )
+        seq = (self._epoch << 32) + record.ordinal
+        self._put('"seq":%d,"tsSrc":"%s","tsUncMs":%d,' % (seq, clock.SOURCES[record.source], bound))
         if record.tag == records.EVENT:
-            return scope + "event", head + _event(record.what)
-        every = self._meters.get(record.slot, DEFAULT_EVERY)
+            self._event(*record.what)
+            return scope + "event", memoryview(self._buf)[: self._at]
+        every = self._every.get(record.slot, _EVERY_S)
         late = now is not None and now[0] - record.unix_ms > 2000 * every
-        head += '"late":%s,"registers":[' % ("true" if late else "false")
-        return scope + "telemetry", head + ",".join(self._registers(record, bound)) + "]}"
+        self._put('"late":%s,"registers":[' % ("true" if late else "false"))
+        self._registers(record, _UNTRUSTED if record.source == clock.NONE or bound > clock.TRUSTED_MS else 0)
+        self._put("]}")
+        return scope + "telemetry", memoryview(self._buf)[: self._at]
 
-    def _registers(self, record, bound):
-        status = 0
-        if record.source == clock.NONE or bound > clock.TRUSTED_MS:
-            status |= UNTRUSTED
+    def _event(self, code, severity, state, detail):
+        self._put(
+            '"registers":[],"event":{"code":"%s","severity":"%s","state":"%s","detail":'
+            % (records.CODES.split()[code], records.SEVERITIES[severity], records.STATES[state])
+        )
+        self._put(detail.decode())
+        self._put("}}")
+
+    def _registers(self, record, status):
         if record.tag == records.LOST:
-            return [_register("96.5.0", "%d" % (status | COMMS_LOST), "bitfield", "comms_lost")]
+            self._register("96.5.0", status | _COMMS_LOST, "bitfield", "comms_lost")
+            return
         suspect = record.tag & records.FLAGGED or record.source == clock.NONE
         quality = "suspect" if suspect else "good"
-        rows = []
         columns = self._ids.columns(record.what)
-        for (obis, unit, exponent), value in zip(columns, record.values):
+        at = 1
+        for value in record.values:
+            end = columns.find("\n", at)
+            obis, unit, exponent = columns[at : end if end > 0 else len(columns)].split(" ")
+            at = end + 1
             if value is None:
                 continue
-            rows.append(_register(obis, fixed.text(value, exponent), unit, quality))
+            exponent = int(exponent)
+            self._register(obis, fixed.text(value, exponent), unit, quality)
+            self._put(",")
             if obis == "16.7.0":  # a net power is import when positive and export when negative
                 for code, part in (("1.7.0", max(value, 0)), ("2.7.0", max(-value, 0))):
-                    if not any(column[0] == code for column in columns):
-                        rows.append(_register(code, fixed.text(part, exponent), unit, quality))
-        rows.append(_register("96.5.0", "%d" % (status | (SUSPECT if suspect else 0)), "bitfield", quality))
-        return rows
+                    if "\n%s " % code not in columns:
+                        self._register(code, fixed.text(part, exponent), unit, quality)
+                        self._put(",")
+        self._register("96.5.0", status | (_SUSPECT if suspect else 0), "bitfield", quality)
 
-
-def _register(obis, value, unit, quality):
-    return '{"obis":"%s","value":%s,"unit":"%s","quality":"%s"}' % (obis, value, unit, quality)
-
-
-def _event(event):
-    code, severity, state, detail = event
-    return '"registers":[],"event":{"code":"%s","severity":"%s","state":"%s","detail":%s}}' % (
-        records.CODES[code], records.SEVERITIES[severity], records.STATES[state], detail.decode(),
-    )  # fmt: skip
+    def _register(self, obis, value, unit, quality):
+        self._put('{"obis":"%s","value":%s,"unit":"%s","quality":"%s"}' % (obis, value, unit, quality))

@@ -10,14 +10,16 @@ import asyncio
 import json
 from errno import EAGAIN
 
+from micropython import const
+
 from gateway import clock, log
 from gateway.records import CODES, EVENT, FLAGGED, LOST, RECORDS, Encoder
 from lib.journal import MAX
 
-COMMIT_MS = 2000  # a record is on flash at the latest this long after it was made
-TICK_MS = 500
-TRIES = 3  # worn blocks that one commit may meet
-PENDING = 48  # records; more than one frame holds, and what a flash that fails for long may cost
+_COMMIT_MS = const(2000)  # a record is on flash at the latest this long after it was made
+_TICK_MS = const(500)
+_TRIES = const(3)  # worn blocks that one commit may meet
+_PENDING = const(48)  # records; more than one frame holds, and what a flash that fails for long may cost
 
 
 class Recorder:
@@ -37,7 +39,7 @@ class Recorder:
         if not self._rows:
             self._since = clock.uptime_ms()
         self._rows.append(row)
-        if len(self._rows) >= PENDING:
+        if len(self._rows) >= _PENDING:
             self.commit()
 
     def reading(self, uptime_ms, slot, schema, values, suspect=False):
@@ -49,13 +51,13 @@ class Recorder:
         self._put((clock.uptime_ms() // 10, slot, LOST, None, None))
 
     def event(self, slot, code, severity, state, detail):
-        """Take an event of now; `code` is one of records.CODES, `detail` a small dict."""
+        """Take an event of now; `code` is one word of records.CODES, `detail` a small dict."""
         text = json.dumps(detail).encode()
-        self._put((clock.uptime_ms() // 10, slot, EVENT, (CODES.index(code), severity, state, text), None))
+        self._put((clock.uptime_ms() // 10, slot, EVENT, (CODES.split().index(code), severity, state, text), None))
 
     def commit(self):
         """Store what is pending. Never raises: what flash refuses is kept, and dropped from the oldest when full."""
-        tries = TRIES
+        tries = _TRIES
         while self._rows:
             try:
                 self._frame()
@@ -64,7 +66,7 @@ class Recorder:
                 tries -= 1
                 if tries and error.errno == EAGAIN:
                     continue
-                over = len(self._rows) - PENDING + 1
+                over = len(self._rows) - _PENDING + 1
                 if over > 0:
                     del self._rows[:over]
                     self.dropped += over
@@ -115,7 +117,7 @@ class Recorder:
         """Commit what waited long enough, and erase ahead while there is time."""
         while True:
             life.beat()
-            if self._rows and clock.uptime_ms() - self._since >= COMMIT_MS - TICK_MS:
+            if self._rows and clock.uptime_ms() - self._since >= _COMMIT_MS - _TICK_MS:
                 self.commit()
             self._journal.prepare()
-            await asyncio.sleep_ms(TICK_MS)
+            await asyncio.sleep_ms(_TICK_MS)

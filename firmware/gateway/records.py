@@ -14,24 +14,28 @@ and with source `none` utc and bound are absent. A value is the difference to th
 of the journal, or absolute after KEY: the first reading of a meter in a block is a key, so that a lost block
 never touches the next. docs/records.md has an example, byte by byte.
 """
+from micropython import const
+
 from gateway import clock
 from lib import varint
 
 RECORDS = 1  # the frame kind
-KEY, PARTIAL, FLAGGED = 1, 2, 4
+KEY = 1
+_PARTIAL = const(2)
+FLAGGED = 4
 LOST, EVENT = 8, 9
-SUSPECT = 2  # a flag, and the bit of 96.5.0: the checks do not believe a value
+_SUSPECT = const(2)  # the flag: the checks do not believe a value
 
 INFO, WARN, ALARM = range(3)
 SET, CLEAR, ONCE = range(3)
 SEVERITIES = ("info", "warn", "alarm")
 STATES = ("set", "clear", "once")
-CODES = (  # an event is stored as its place here: append only
+CODES = (  # an event is stored as its place among these words: append only
     "comms_lost comms_restored power_fail power_restore relay_changed relay_failed limit_exceeded credit_low"
     " credit_zero token_accepted token_rejected tamper_door tamper_cover reverse_energy counter_rollback"
     " value_implausible clock_set clock_lost buffer_near_full buffer_overrun meter_found meter_replaced"
     " config_changed firmware_changed command_result"
-).split()
+)
 
 
 class Encoder:
@@ -76,14 +80,14 @@ class Encoder:
             tag |= KEY
             last = [0] * len(values)
         if None in values:
-            tag |= PARTIAL
+            tag |= _PARTIAL
         at = varint.put(buf, at, slot << 4 | tag)
         if tag & KEY:
             at = varint.put(buf, at, what)
-        if tag & PARTIAL:
+        if tag & _PARTIAL:
             at = _put_bitmap(buf, at, values)
         if tag & FLAGGED:
-            at = varint.put(buf, at, SUSPECT)
+            at = varint.put(buf, at, _SUSPECT)
         for i, value in enumerate(values):
             if value is not None:
                 at = varint.put_signed(buf, at, value - last[i])
@@ -160,19 +164,19 @@ class Decoder:
             columns = self._ids.columns(schema)
             if columns is None:
                 raise ValueError("unknown schema")
-            last = [0] * len(columns)
+            last = [0] * columns.count("\n")
         elif slot in self._last:
             schema, last = self._last[slot]
         else:
             raise ValueError("delta without its key")
         bitmap = at
-        if tag & PARTIAL:
+        if tag & _PARTIAL:
             at += (len(last) + 7) // 8
         if tag & FLAGGED:
             _, at = varint.get(buf, at)
         values = [None] * len(last)
         for i in range(len(last)):
-            if not tag & PARTIAL or buf[bitmap + (i >> 3)] >> (i & 7) & 1:
+            if not tag & _PARTIAL or buf[bitmap + (i >> 3)] >> (i & 7) & 1:
                 delta, at = varint.get_signed(buf, at)
                 last[i] += delta
                 values[i] = last[i]

@@ -1,13 +1,15 @@
 """Asks the configured NTP servers for the time, in turn, and sets the clock; each change is an event."""
 import asyncio
 
+from micropython import const
+
 from gateway import clock, log
 from gateway.records import INFO, ONCE
 from lib import ntp
 
-EVERY_S = 3600
-RETRY_S = 30
-STEP_MS = 1000  # a smaller correction is no event
+_EVERY_S = const(3600)
+_RETRY_S = const(30)
+_STEP_MS = const(1000)  # a smaller correction is no event
 
 
 class TimeSync:
@@ -29,7 +31,7 @@ class TimeSync:
             except (OSError, ntp.NtpError, ValueError) as error:
                 log.warn("clock", "%s: %s" % (host, error))
             turn += 1
-            for _ in range(EVERY_S if synced else RETRY_S):
+            for _ in range(_EVERY_S if synced else _RETRY_S):
                 life.beat()
                 await asyncio.sleep_ms(1000)
 
@@ -41,6 +43,6 @@ class TimeSync:
             return True
         moved = self._clock.set(unix_ms + clock.uptime_ms() - at, clock.NTP, bound_ms)
         log.info("clock", "ntp, within %d ms" % bound_ms)
-        if moved is None or abs(moved) >= STEP_MS:
+        if moved is None or abs(moved) >= _STEP_MS:
             self._recorder.event(0, "clock_set", INFO, ONCE, {"source": "ntp", "stepMs": moved or 0})
         return True

@@ -5,17 +5,19 @@ the way when a connection broke is sent again, and (gatewayId, seq) tells a cons
 """
 import asyncio
 
+from micropython import const
+
 from gateway import clock, log
 from gateway.replay import Replay
 from lib.mqtt import MQTTClient, Stale
 
 IDLE_MS = 200  # between two looks for new records
-CURSOR_MS = 5000  # least time between two writes of the cursor to flash
+_CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 VERSION = "0.1.0"
 
 
 class Outlet:
-    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to be acknowledged."""
+    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked` is the next ordinal to acknowledge."""
 
     def __init__(self, config, secrets, journal, cursor, ids, northbound, dating, now, problems):
         self.name = config["name"]
@@ -36,7 +38,6 @@ class Outlet:
         self.acked = kept if kept is not None and kept <= journal.next else journal.first
         self._kept = kept
         self._kept_at = clock.uptime_ms()
-        self.sent = 0  # ordinal after the newest record that was ever sent
 
     async def link(self, life):
         """Keep the connection, for ever."""
@@ -72,7 +73,6 @@ class Outlet:
                 continue
             topic, payload = self._northbound.message(record, self._clock.now())
             await self._client.publish(topic, payload, token=record.ordinal, generation=generation)
-            self.sent = max(self.sent, record.ordinal + 1)
             self.keep()
 
     async def _status(self, generation, trusted):
@@ -88,7 +88,7 @@ class Outlet:
     def keep(self, at_once=False):
         """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""
         now = clock.uptime_ms()
-        if self.acked != self._kept and (at_once or now - self._kept_at >= CURSOR_MS):
+        if self.acked != self._kept and (at_once or now - self._kept_at >= _CURSOR_MS):
             self._journal.put(self._cursor, self.acked)
             self._kept, self._kept_at = self.acked, now
 

@@ -91,7 +91,7 @@ class Peer:
         await self.stream.drain()
 
     def close(self):
-        self.stream.close()
+        self.stream.s.close()  # Stream.close() does nothing
 
 
 class Broker:

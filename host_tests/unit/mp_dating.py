@@ -9,7 +9,7 @@ from gateway.replay import Replay
 from lib.journal import Journal
 
 T0 = 1782138600000
-COLUMNS = (("1.8.0", "kWh", -3), ("16.7.0", "W", -3))
+COLUMNS = "\n1.8.0 kWh -3\n16.7.0 W -3"
 
 
 class Ids:

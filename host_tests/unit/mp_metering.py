@@ -5,14 +5,15 @@ from gateway.metering import Bus, Meter
 from lib import proto
 from lib.proto import Fault
 
-ENERGY = (("1.8.0", "kWh", -3),)
-POWER = (("16.7.0", "W", -3), ("32.7.0", "V", -3))
+ENERGY = "\n1.8.0 kWh -3"
+POWER = "\n16.7.0 W -3\n32.7.0 V -3"
 
 
 class Batch:
     def __init__(self, every, points):
         self.every = every
         self.points = points
+        self.size = points.count("\n")
 
 
 class Session:
@@ -27,7 +28,7 @@ class Session:
         self.reads.append(batch)
         answer = self.script.pop(0) if self.script else proto.TIMEOUT
         if isinstance(answer, int):
-            return [Fault(answer, 0, "scripted")] * len(batch.points)
+            return [Fault(answer, 0, "scripted")] * batch.size
         self.answered_ms += 7
         return answer
 
@@ -61,7 +62,7 @@ BATCHES = Batch(1, ENERGY), Batch(1, POWER)
 
 
 def meter(script, every=5, batches=BATCHES):
-    made = Meter({"serial": "SN-1", "every": every, "address": 1, "proto": "modbus"}, 1, 1, batches)
+    made = Meter("SN-1", every, 1, 1, batches, "modbus", {"address": 1})
     made.session = Session(script)
     return made
 
@@ -133,7 +134,7 @@ def test_a_point_that_the_meter_does_not_have_is_absent():
 
 def test_a_batch_of_every_third_cycle_is_read_in_every_third():
     slow = Batch(3, ENERGY)
-    made = meter([[1], [2], [3], [4], [5]], batches=(slow, Batch(1, (("32.7.0", "V", -3),))))
+    made = meter([[1], [2], [3], [4], [5]], batches=(slow, Batch(1, "\n32.7.0 V -3")))
     assert poll(made, 4) == [
         ("reading", 1, [1, 2]), ("reading", 1, [None, 3]), ("reading", 1, [None, 4]), ("reading", 1, [5, None])
     ]  # fmt: skip

@@ -158,7 +158,8 @@ def test_a_plan_has_a_batch_for_each_block():
     first, second = modbus.plan(made)
     assert (first.function, first.address, first.count, first.every) == (4, 7, 9, 1)
     assert (second.function, second.address, second.count, second.every) == (3, 16384, 2, 6)
-    assert first.points == (("32.7.0", "V", -3), ("16.7.0", "W", 0)) and second.points == (("1.8.0", "kWh", -3),)
+    assert (first.points, first.size) == ("\n32.7.0 V -3\n16.7.0 W 0", 2)
+    assert (second.points, second.size) == ("\n1.8.0 kWh -3", 1)
     assert (first.rest_ms, first.wait_ms) == (60, 700)
 
 

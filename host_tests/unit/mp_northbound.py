@@ -6,8 +6,8 @@ from gateway.northbound import Northbound
 from lib import fixed
 
 T0 = 1782138600000  # 2026-06-22T14:30:00Z
-COLUMNS = (("1.8.0", "kWh", -3), ("16.7.0", "W", -3), ("32.7.0", "V", -3))
-BOTH = (("16.7.0", "W", -3), ("1.7.0", "W", -3), ("2.7.0", "W", -3))
+COLUMNS = "\n1.8.0 kWh -3\n16.7.0 W -3\n32.7.0 V -3"
+BOTH = "\n16.7.0 W -3\n1.7.0 W -3\n2.7.0 W -3"
 
 
 class Ids:
@@ -26,7 +26,8 @@ class Record:
 
 def message(record, now=T0 + 500, every=5):
     made = Northbound("feeder-01", "pole-07", Ids(), {1: every}, 3)
-    topic, text = made.message(record, now and (now, 1))
+    topic, payload = made.message(record, now and (now, 1))
+    text = bytes(payload).decode()
     return topic, json.loads(text), text
 
 

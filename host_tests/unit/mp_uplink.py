@@ -10,7 +10,7 @@ from gateway.uplink import Outlet
 from lib.journal import Journal
 from lib.mqtt import Stale
 
-COLUMNS = (("1.8.0", "kWh", -3),)
+COLUMNS = "\n1.8.0 kWh -3"
 uplink.IDLE_MS = 2
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
@@ -47,8 +48,6 @@ def words_of(serial, round_):
 
 def text(us):
     seconds, rest = divmod(us, 10**6)
-    from datetime import datetime, timezone
-
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest // 1000:03d}Z"
 
 
@@ -154,6 +153,14 @@ def test_a_block_that_was_not_heard_is_only_missing(run):
     assert run.verdict().ok
 
 
+def test_the_time_is_that_of_the_first_reply_told(run):
+    for obis in ("32.7.0", "16.7.0", "1.7.0", "2.7.0"):
+        run.bodies[3]["registers"].remove(run.register(3, obis))
+    at, _ = instant_us(run.bodies[3]["ts"])
+    run.bodies[3]["ts"] = text(at + 160_000)
+    assert run.verdict().ok
+
+
 def test_readings_under_the_wrong_serial_are_wrong(run):
     run.bodies[2]["meterSerial"], run.bodies[3]["meterSerial"] = "SN-2", "SN-1"
     assert run.verdict().wrong == 2
@@ -174,15 +181,15 @@ def test_values_of_another_round_are_wrong(run):
     assert "SN-2 seq 5" in wrong(run)
 
 
-@pytest.mark.parametrize("ms", [-1000, -100, 200, 1000])
+@pytest.mark.parametrize("ms", [-1000, -100, 100, 1000])
 def test_a_shifted_time_is_wrong(run, ms):
     at, _ = instant_us(run.bodies[3]["ts"])
     run.bodies[3]["ts"] = text(at + 1000 * ms)
     assert "ms from the reply's" in wrong(run)
 
 
-@pytest.mark.parametrize("ms", [-80, 0, 80, 160])
-def test_a_time_within_the_bound_of_any_of_the_polls_replies_is_right(run, ms):
+@pytest.mark.parametrize("ms", [-80, 0, 80])
+def test_a_time_within_the_bound_is_right(run, ms):
     at, _ = instant_us(run.bodies[3]["ts"])
     run.bodies[3]["ts"] = text(at + 1000 * ms)
     assert run.verdict().ok

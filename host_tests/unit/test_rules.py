@@ -53,11 +53,16 @@ SAMPLES = [
     ("import", GATEWAY, "import main", "from lib.media import rs485"),
     ("import", "firmware/main.py", "import boot as main", "from gateway import app"),
     ("size", LIB, "".join(f"def f{i}(a): return a + {i}\n" for i in range(400)), "def f(a): return a"),
-    ("skip", TEST, "import pytest\n@pytest.mark.skip\ndef test_x(): assert f()", "def test_x(): assert f()"),
-    ("skip", TEST, "import pytest\n@pytest.mark.skipif(a)\ndef test_x(): assert f()", "def test_x(): assert not f()"),
-    ("skip", TEST, "import pytest\n@pytest.mark.xfail\ndef test_x(): assert f()", "def test_skip(): assert f()"),
-    ("skip", TEST, "import pytest\ndef test_x():\n    pytest.skip('no')\n    assert f()", "def test_x(): assert f()"),
-    ("skip", TEST, "from pytest import importorskip as need", "from pytest import raises as need"),
+    ("skip", TEST, "import pytest\n@pytest.mark.skip\ndef test_x(): assert f()",  # rule: a sample
+     "def test_x(): assert f()"),
+    ("skip", TEST, "import pytest\n@pytest.mark.skipif(a)\ndef test_x(): assert f()",  # rule: a sample
+     "def skip(ms): return now + ms\ndef test_x(): assert skip(5)"),
+    ("skip", TEST, "from pytest import mark\n@mark.xfail\ndef test_x(): assert f()",  # rule: a sample
+     "def test_x(): assert line.skip(2)"),
+    ("skip", TEST, "import pytest\ndef test_x():\n    pytest.skip('no')\n    assert f()",  # rule: a sample
+     "def test_skip(): assert f()"),
+    ("skip", TEST, "from pytest import importorskip as need",  # rule: a sample
+     "from pytest import raises as need"),
     ("skip", TEST, "__test__ = False", "test = False"),
     ("assert", TEST, "def test_x():\n    f()\n    assert True\n    assert f()", "def test_x(): assert f() is True"),
     ("assert", INSIDE, "def test_x():\n    assert f()\n    assert 1, 'one'", "def test_x():\n    assert f(), 'one'"),

@@ -5,7 +5,9 @@
     session = await protocol.session(media, {"address": 1}, {})
     values = await session.read(batch)      # an int, a str, None (the meter has no value) or a Fault for each point
 
-A protocol is a folder here with the names NAME POINT ACTIONS check plan session.
+A protocol is a folder here with the names NAME POINT ACTIONS check plan session. A batch that `plan` returns says in
+`every` in which polls it is read, in `size` how many points it has, and in `points` which: for each a newline and
+"OBIS UNIT EXPONENT", as in "\n1.8.0 kWh -3"; one text, because a tuple for each would cost ten times the memory.
 """
 
 OK = 0

@@ -55,14 +55,14 @@ class Session:
         self._late = False  # a reply may still come
 
     async def read(self, batch):
-        """Return a value for each of batch.points, in order: int, str, None, or a Fault. Raises none."""
+        """Return a value for each of the batch's points, in order: int, str, None, or a Fault. Raises none."""
         try:
             values = await self._read(batch)
             self.counts[proto.OK] += 1
             return values
         except Fault as fault:
             self.counts[fault.kind] += 1
-            return [fault] * len(batch.points)
+            return [fault] * batch.size
 
     async def act(self, name, args):
         """Raise Fault UNSUPPORTED: there are no actions."""

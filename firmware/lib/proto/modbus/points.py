@@ -16,12 +16,13 @@ _SIGNED, _FLOAT, _LOW, _INVALID = 8, 16, 32, 64
 
 
 class Batch:
-    """The points of one read request: ((obis, unit, exponent), ...), due every `every`-th time."""
+    """The points of one read request, `size` of them, due every `every`-th time; `points` as lib/proto says."""
 
     def __init__(self, block, limits, points, rows, scales):
         self.function, self.address, self.count, self.every = block
         self.rest_ms, self.wait_ms = limits[2:]
         self.points = points
+        self.size = len(rows) // 3
         self._rows = rows
         self._scales = scales
 
@@ -89,9 +90,8 @@ def plan(profile):
     """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads."""
     batches = []
     scales = []
-    units = {}  # one string for each, however often the profile repeats it
     for index, block in enumerate(profile["blk"]):
-        points = []
+        points = ""
         rows = bytearray()
         for row in profile["q"]:
             if row[1] != index:
@@ -109,7 +109,7 @@ def plan(profile):
                     scales.append(pair)
                 scale = scales.index(pair)
             rows.extend(bytes((row[2], kind, scale)))
-            points.append((row[0], units.setdefault(unit, unit), exponent))
+            points += "\n%s %s %d" % (row[0], unit, exponent)
         if points:
-            batches.append(Batch(block, profile["lim"], tuple(points), bytes(rows), scales))
+            batches.append(Batch(block, profile["lim"], points, bytes(rows), scales))
     return batches

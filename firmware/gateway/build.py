@@ -1,0 +1,123 @@
+"""Makes the parts of a gateway from its configuration: needed at start only, then its memory is given back."""
+import gc
+import os
+
+import esp32
+import machine
+
+from gateway import clock, data, log
+from gateway.dating import Dating
+from gateway.ids import Ids
+from gateway.metering import Bus, Meter
+from gateway.recorder import Recorder
+from lib import proto
+from lib.journal import Journal
+from lib.media.rs485 import RS485
+
+_PARITY = {"N": None, "E": 0, "O": 1}
+
+
+def configuration():
+    """Return (config, secrets, number of problems) of what is in force; (None, None, number) when there is nothing."""
+    from gateway import config
+
+    conf, secrets, problems = config.load()
+    for path, found, allowed in problems:
+        log.error("config", "%s: found %s, allowed %s" % (path, found, allowed))
+    for name in ("gateway.config", "lib.schema", "lib.strictjson"):
+        data.forget(name)
+    return conf, secrets, len(problems)
+
+
+def _count(nvs, key):
+    """Return the number under `key` in the NVS, grown by one and committed before it is used."""
+    try:
+        number = nvs.get_i32(key) + 1
+    except OSError:
+        number = 1
+    nvs.set_i32(key, number)
+    nvs.commit()
+    return number
+
+
+def _epoch(nvs, fresh):
+    """Return the journal's epoch, 16 random bits: a new one for an empty journal, so that no `seq` comes twice."""
+    try:
+        if not fresh:
+            return nvs.get_i32("epoch")
+    except OSError:
+        pass
+    epoch = int.from_bytes(os.urandom(2), "big")
+    nvs.set_i32("epoch", epoch)
+    nvs.commit()
+    return epoch
+
+
+def parts(conf, secrets, problems):
+    """Return (clock, journal, recorder, buses, outlets) of a gateway."""
+    nvs = esp32.NVS("gw")
+    boot = _count(nvs, "boot")
+    now = clock.Clock(machine.RTC(), nvs)
+    log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
+    journal = Journal(esp32.Partition.find(esp32.Partition.TYPE_DATA, label="journal")[0])
+    journal.mount()
+    ids = Ids()
+    recorder = Recorder(journal, boot, now)
+    pins = {uart["id"]: uart for uart in data.load("board.json")["uarts"]}
+    for number, bus in enumerate(conf["buses"]):
+        if bus["uart"] not in pins:
+            problems += 1
+            log.error("config", "buses[%d].uart: found %d, allowed %s" % (number, bus["uart"], sorted(pins)))
+    buses = []
+    every = {}
+    for number, meters in _meters(conf, ids):
+        bus = conf["buses"][number]
+        if meters and bus["uart"] in pins:
+            every.update((meter.slot, meter.every) for meter in meters)
+            buses.append(Bus("bus %d" % number, _media(bus, pins[bus["uart"]]), meters, now, recorder))
+    gc.collect()
+    outlets = []
+    if conf["uplinks"]:
+        from gateway.northbound import Northbound
+        from gateway.uplink import Outlet
+
+        epoch = _epoch(nvs, journal.empty)
+        for uplink in conf["uplinks"]:
+            name = uplink["name"]
+            northbound = Northbound(conf["feederId"], conf["gatewayId"], ids, every, epoch)
+            secret = secrets.get("uplinks", {}).get(name, {})
+            dating = Dating(journal, now, boot)
+            outlets.append(Outlet(uplink, secret, journal, ids.cursor(name), ids, northbound, dating, now, problems))
+    return now, journal, recorder, buses, outlets
+
+
+def _meters(conf, ids):
+    """Return (number of the bus, its meters) for each bus. Profiles are parsed one at a time, and each once."""
+    found = [(number, []) for number in range(len(conf["buses"]))]
+    names = []
+    for meter in conf["meters"]:
+        if meter["profile"] not in names:
+            names.append(meter["profile"])
+    for name in names:
+        gc.collect()
+        profile = data.load("profiles/%s.json" % name)
+        protocol = profile.get("proto", "modbus")
+        batches = proto.load(protocol).plan(profile)
+        profile = None
+        schema = ids.schema("".join([batch.points for batch in batches]))
+        for meter in conf["meters"]:
+            if meter["profile"] == name:
+                link = {"address": meter["address"]}
+                slot = ids.slot(meter["serial"])
+                made = Meter(meter["serial"], meter["every"], slot, schema, batches, protocol, link)
+                found[meter["bus"]][1].append(made)
+    return found
+
+
+def _media(bus, pins):
+    uart = machine.UART(
+        bus["uart"], baudrate=bus["baud"], bits=8, parity=_PARITY[bus["format"][1]], stop=int(bus["format"][2]),
+        tx=pins["tx"], rx=pins["rx"], txbuf=512, rxbuf=512, timeout=0, timeout_char=0,
+    )  # fmt: skip
+    de = machine.Pin(pins["de"], machine.Pin.OUT) if "de" in pins else None
+    return RS485(uart, bus["baud"], bus["format"], de, bus["echo"])
