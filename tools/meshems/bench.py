@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from meshems.run import RunError
 
-SUITES = {"base": "meshems.benches.base"}  # name: module with `run(say) -> Report`
+SUITES = {"base": "meshems.benches.base"}  # name: module with `run(say)`, which yields a Report after each measurement
 
 
 def _known(ctx: click.Context, parameter: click.Parameter, names: Sequence[str]) -> Sequence[str]:
@@ -35,29 +36,31 @@ def bench(names: Sequence[str], file: Path | None) -> None:
     How each figure is measured: docs/benchmarks.md. Exit status 1 when a bound is missed or something
     cannot be measured.
     """
-    from meshems.benches.figures import table
+    from meshems.benches.figures import Figure, table
     from meshems.benches.rig import BenchError
 
     console = Console()
-    figures = []
+    figures: list[Figure] = []
+    why = ""  # something could not be measured
     began = time.monotonic()
     try:
         with console.status("starting") as status:
 
             def say(text: str) -> None:
-                status.update(text)
+                status.update(Text(text))
                 if not console.is_terminal:
                     console.print(f"{time.monotonic() - began:6.1f} s  {text}", highlight=False, markup=False)
 
             for name in names:
-                report = importlib.import_module(SUITES[name]).run(say)
-                figures += report.figures
-                for shown in report.tables:
-                    console.print(shown)
+                for report in importlib.import_module(SUITES[name]).run(say):
+                    figures += report.figures
+                    for shown in report.tables:
+                        console.print(shown)
     except (BenchError, RunError) as error:
-        click.echo(f"meshems: {error}", err=True)
-        sys.exit(1)
+        why = str(error)
     console.print(table(figures))
     if file:
         file.write_text("".join(figure.line() + "\n" for figure in figures))
-    sys.exit(0 if all(figure.ok for figure in figures) else 1)
+    if why:
+        click.echo(f"meshems: {why}", err=True)
+    sys.exit(1 if why or not all(figure.ok for figure in figures) else 0)

@@ -1,6 +1,6 @@
-"""The suite `base`: boot, heap, imports and the longest step of the gateway as it ships."""
+"""The suite `base`: boot, imports, heap and the longest step of the gateway as it ships."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from rich.console import RenderableType
@@ -11,29 +11,25 @@ from meshems.benches.figures import Figure
 
 @dataclass
 class Report:
-    """What a suite found: figures, and tables for people."""
+    """What a measurement found: figures, and tables for people."""
 
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[Figure]
     tables: list[RenderableType] = field(default_factory=list)
 
 
-def run(say: Callable[[str], None]) -> Report:
-    """Measure everything, one after the other; `say` is told how far it is. BenchError when something cannot run."""
-    report = Report()
+def run(say: Callable[[str], None]) -> Iterator[Report]:
+    """Measure one thing after the other; `say` is told how far it is. BenchError when something cannot run."""
     with rig.Rig() as bench:
         say("boot")
-        report.figures.append(boot.measure(bench, say))
+        yield Report([boot.measure(bench, say)])
     with rig.Rig() as bench:
         say("imports")
         found = imports.measure(bench, rig.meters(heap.PROFILES))
-        report.figures += found.figures()
-        report.tables.append(found.table())
+        yield Report(found.figures(), [found.table()])
         say("heap")
         need = heap.measure(bench, found.factor, say)
-        report.figures += need.figures()
-        report.tables += need.tables()
+        yield Report(need.figures(), [*need.tables()])
     with rig.Rig() as bench:
+        say("loop")
         steps = loop.measure(bench, say)
-        report.figures += steps.figures()
-        report.tables.append(steps.table())
-    return report
+        yield Report(steps.figures(), [steps.table()])

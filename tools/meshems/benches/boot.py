@@ -1,13 +1,16 @@
 """`boot.first_reading_s`: from the start of the process to the first reading on flash."""
 
+import json
 import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from meshems import paths
 from meshems.benches import rig
 from meshems.benches.figures import Figure
+from meshems.sim.line import Settings
 
 PROFILE = "eastron-sdm120"
 STARTS = 5
@@ -27,7 +30,14 @@ def measure(bench: rig.Rig, say: Callable[[str], None]) -> Figure:
         times.append(_once(bench, bench.state(f"boot-{turn}", conf)))
         say(f"boot: first reading on flash after {times[-1]:.3f} s")
         time.sleep(1)  # so that a reply which nobody awaits has left the line
-    return Figure("boot.first_reading_s", round(statistics.median(times), 3), "s")
+    return Figure("boot.first_reading_s", round(statistics.median(times), 3), "s", limit=round(wire_s(PROFILE), 3))
+
+
+def wire_s(profile: str) -> float:
+    """Return how long the requests and replies of one poll are on the line: no gateway can be faster."""
+    blocks = json.loads((paths.PROFILES / f"{profile}.json").read_text())["blk"]
+    request, overhead = 8, 5  # bytes; of the reply without its registers
+    return float(sum((request + overhead + 2 * block[2]) * Settings().char_s for block in blocks))
 
 
 def _once(bench: rig.Rig, state: Path) -> float:

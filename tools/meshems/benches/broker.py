@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 HOST = "127.0.0.1"
-CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 8, 10, 12, 14
+CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PINGREQ = 1, 3, 8, 10, 12
 
 
 class Broker:
@@ -78,13 +78,13 @@ class Broker:
 
     def _break_off(self) -> None:
         """Close everything, with a reset: what is on the way is lost."""
-        for connection in list(self._buffers):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._close(connection)
-        if self._listener:
+        if self._listener:  # first, or who is cut and quick to return is taken in
             self._selector.unregister(self._listener)
             self._listener.close()
             self._listener = None
+        for connection in list(self._buffers):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._close(connection)
         self._back_at = time.monotonic() + self._cut_s
         self._cut_s = 0.0
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value. `limit` is what physics or the chip allows, `bound` the most that the project allows itself."""
+    """One measured value. `limit` is what the chip or physics allow, `bound` what the project allows itself."""
 
     name: str
     value: float
@@ -42,11 +42,12 @@ class Figure:
 def table(figures: Iterable[Figure]) -> Table:
     """Return the figures for people."""
     shown = Table("figure", title="Figures", title_justify="left")
-    for head in ("value", "unit", "bound", "limit"):
+    for head in ("value", "unit", "bound", "limit", "peer"):
         shown.add_column(head, justify="left" if head == "unit" else "right")
     shown.add_column("")
     for one in figures:
-        told = ("", "") if one.bound is None else (f"{one.bound:g}", "[green]kept[/]" if one.ok else "[red]missed[/]")
-        limit = "" if one.limit is None else f"{one.limit:g}"
-        shown.add_row(one.name, f"{one.value:g}", one.unit, told[0], limit, told[1])
+        kept = "" if one.bound is None else "[green]kept[/]" if one.ok else "[red]missed[/]"
+        peer = "" if one.peer is None else f"{one.peer}: {one.peer_value:g}"
+        numbers = ["" if number is None else f"{number:g}" for number in (one.bound, one.limit)]
+        shown.add_row(one.name, f"{one.value:g}", one.unit, *numbers, peer, kept)
     return shown

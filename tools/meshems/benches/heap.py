@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from meshems.benches import rig
 from meshems.benches.broker import Broker
@@ -32,6 +33,8 @@ EVERY_S = 5
 LEAST_KB, MOST_KB, GRAIN_KB = 64, 256, 2
 PASSES = 3  # tries in a row that the size has to pass
 TRY_S = 25.0
+LIVE_S = 15
+NAMES = re.compile(r"n_qstr=(\d+)")
 BAD = re.compile(r"^[0-9.]+ E |MemoryError|memory allocation failed|Traceback")
 
 
@@ -67,7 +70,8 @@ class Arrivals:
         return len(self.backlog) == RECORDS and len(self.fresh) == len(PROFILES)
 
     def __str__(self) -> str:
-        return f"{len(self.backlog)} of {RECORDS} records, {len(self.fresh)} of {len(PROFILES)} meters, {self.cuts} cuts"
+        fresh = f"fresh readings of {len(self.fresh)} of {len(PROFILES)} meters"
+        return f"{len(self.backlog)} of {RECORDS} records, {fresh}, {self.cuts} cuts"
 
 
 @dataclass
@@ -85,6 +89,7 @@ class Heap:
 
     smallest_kb: int
     standins: list[tuple[str, int]]
+    live: dict[str, int]
     tries: list[Try]
     factor: float
 
@@ -102,16 +107,21 @@ class Heap:
         ]
 
     def tables(self) -> list[Table]:
-        """Return the tries and the stand-ins."""
+        """Return the tries, what lives on the heap, and the stand-ins."""
         tries = Table("heap kB", "s", "result", title="Tries, 64 bit, stand-ins included", title_justify="left")
         for one in self.tries:
-            tries.add_row(str(one.heap_kb), f"{one.seconds:.1f}", f"[red]{one.why}[/]" if one.why else "[green]passed[/]")
+            result = Text(one.why, "red") if one.why else Text("passed", "green")
+            tries.add_row(str(one.heap_kb), f"{one.seconds:.1f}", result)
         standins = Table("stand-in", "bytes", title="Stand-ins' own heap, 64 bit", title_justify="left")
         for name, size in self.standins:
             standins.add_row(name, str(size))
         standins.add_section()
         standins.add_row("all", str(sum(size for _, size in self.standins)))
-        return [tries, standins]
+        live = Table("live on the heap", "bytes", title="A gateway, 64 bit, stand-ins included", title_justify="left")
+        for name, size in self.live.items():
+            live.add_row(name, str(size))
+        live.add_row("smallest heap that passes", str(self.smallest_kb * 1024))
+        return [tries, live, standins]
 
 
 class Bench:
@@ -122,10 +132,10 @@ class Bench:
         self._say = say
         self._lock = threading.Lock()
         self._arrivals: Arrivals | None = None
-        self._broker = Broker(self._take)
+        self.broker = Broker(self._take)
         placed = rig.meters(PROFILES)
         bench.line(0, placed)
-        self._prepared = self._prepare(rig.config(placed, self._broker.port, EVERY_S, alone=False))
+        self._prepared = self._prepare(rig.config(placed, self.broker.port, EVERY_S))
         self.tries: list[Try] = []
 
     def _prepare(self, conf: dict[str, object]) -> Path:
@@ -146,7 +156,7 @@ class Bench:
     def _take(self, topic: str, payload: bytes) -> None:
         with self._lock:
             if self._arrivals and self._arrivals.take(topic, payload):
-                self._broker.cut(CUT_S)
+                self.broker.cut(CUT_S)
 
     def attempt(self, heap_kb: int) -> bool:
         """Let a gateway with this heap do the work once; return whether it did."""
@@ -183,27 +193,49 @@ class Bench:
                 return f"not done after {TRY_S:g} s: {arrivals}"
             time.sleep(0.02)
 
+    def live(self) -> dict[str, int]:
+        """Return the bytes that live on the heap of a gateway that has all the room it wants, at three moments."""
+        state = self._rig.root / "live"
+        shutil.copytree(self._prepared, state)
+        process = self._rig.script(state, "live.py", str(LIVE_S))
+        said = process.result(LIVE_S + 20)
+        assert isinstance(said, dict)
+        self.names = _names(process)
+        return said
+
     def smallest(self) -> int:
         """Return the smallest heap in kB that passes, and passes again."""
         low, high = LEAST_KB - GRAIN_KB, MOST_KB
-        with self._broker:
-            if not self.attempt(high):
-                raise rig.BenchError(f"the gateway fails even with {high} kB: {self.tries[-1].why}")
-            while high - low > GRAIN_KB:
-                middle = low + (high - low) // (2 * GRAIN_KB) * GRAIN_KB
-                low, high = (low, middle) if self.attempt(middle) else (middle, high)
-            passed = 1
-            while passed < PASSES:
-                if self.attempt(high):
-                    passed += 1
-                else:
-                    high, passed = high + GRAIN_KB, 0
+        if not self.attempt(high):
+            raise rig.BenchError(f"the gateway fails even with {high} kB: {self.tries[-1].why}")
+        while high - low > GRAIN_KB:
+            middle = low + (high - low) // (2 * GRAIN_KB) * GRAIN_KB
+            low, high = (low, middle) if self.attempt(middle) else (middle, high)
+        passed = 1
+        while passed < PASSES:
+            if self.attempt(high):
+                passed += 1
+            else:
+                high, passed = high + GRAIN_KB, 0
         return high
 
 
 def measure(bench: rig.Rig, factor: float, say: Callable[[str], None]) -> Heap:
     """Find the smallest heap; `factor` is that of the imports, `say` is told each try."""
     ready = Bench(bench, say)
-    smallest = ready.smallest()
-    sizes = bench.script(bench.state("standins", rig.config(rig.meters(PROFILES), 1, EVERY_S)), "standins.py", "1")
-    return Heap(smallest, [(name, size) for name, size in sizes.result(10)], ready.tries, factor)
+    with ready.broker:
+        smallest = ready.smallest()
+        say("heap: what lives on it")
+        live = ready.live()
+    conf = rig.config(rig.meters(PROFILES), 1, EVERY_S)
+    bare = bench.script(bench.state("standins", conf), "standins.py", "0", "1")
+    bare.result(10)
+    firmware = ready.names - _names(bare)
+    sizes = bench.script(bench.state("standins-in-place", conf), "standins.py", str(firmware), "1").result(10)
+    return Heap(smallest, [(name, size) for name, size in sizes], live, ready.tries, factor)
+
+
+def _names(process: rig.Process) -> int:
+    """Return the number of names in the table of an interpreter that has ended, from its last words."""
+    found = [NAMES.search(line) for line in process.lines]
+    return max(int(one[1]) for one in found if one)

@@ -6,6 +6,7 @@ the same gateway: the ratio of what it all takes is the factor from one word siz
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +19,20 @@ from meshems.benches.figures import Figure
 
 BOUND_KB = 60
 HEAP = 8 << 20
-FIRST = "asyncio array binascii errno gc hashlib json os random struct sys time esp32 machine network select socket"
+FIRST = (
+    "asyncio array binascii errno gc hashlib json micropython os random struct sys time "
+    "esp32 machine network select socket"
+)
 MARK = "measured "
+NAMES = re.compile(r"n_str_data_bytes=(\d+), n_total_bytes=(\d+)")  # of micropython.qstr_info()
 
 
 @dataclass(frozen=True)
 class Module:
     """What the import of one module adds to the heap, in bytes; `kept` is false for one that the gateway drops again.
 
-    A package that imports its own parts cannot be parted from them: they count as one.
+    A package that imports its own parts cannot be parted from them: they count as one. The table of names grows by
+    doubling, so that one module out of a hundred names pays for all: that is counted apart.
     """
 
     name: str
@@ -38,9 +44,12 @@ class Module:
 
 @dataclass(frozen=True)
 class Build:
-    """Bytes on one build's heap: of each module, of all that stay, of a gateway that is built and does not run."""
+    """Bytes on one build's heap: of each module, of the table of names, of all that stays, of a gateway that is built
+    and does not run.
+    """
 
     modules: list[int]
+    names: int
     stays: int
     gateway: int
 
@@ -60,7 +69,7 @@ class Imports:
 
     def figures(self) -> list[Figure]:
         """Return what stays of all imports, and what they would be without dropping any."""
-        everything = sum(module.bits32 for module in self.modules)
+        everything = sum(module.bits32 for module in self.modules) + self.bits32.names
         return [
             Figure("import.total_kb", round(self.bits32.stays / 1024, 1), "kB", bound=BOUND_KB),
             Figure("import.undropped_kb", round(everything / 1024, 1), "kB"),
@@ -74,8 +83,10 @@ class Imports:
         shown.add_column("")
         for one in sorted(self.modules, key=lambda module: -module.bits32):
             shown.add_row(one.name, str(one.mpy), str(one.bits32), str(one.bits64), "" if one.kept else "dropped")
+        shown.add_row("table of names", "", str(self.bits32.names), str(self.bits64.names))
         shown.add_section()
-        sums = [sum(values) for values in zip(*((m.mpy, m.bits32, m.bits64) for m in self.modules), strict=True)]
+        sums = [sum(module.mpy for module in self.modules)]
+        sums += [sum(build.modules) + build.names for build in (self.bits32, self.bits64)]
         shown.add_row("all", *map(str, sums))
         shown.add_row("without the dropped", "", str(self.bits32.stays), str(self.bits64.stays))
         shown.add_row("a gateway, built", "", str(self.bits32.gateway), str(self.bits64.gateway))
@@ -88,7 +99,7 @@ def measure(bench: rig.Rig, placed: Sequence[rig.Meter]) -> Imports:
     said = bench.script(bench.state("order", conf), "order.py").result(20)
     order = [name for name in said["order"] if name.split(".")[0] in ("gateway", "lib")]
     whole = {name: _whole(name, order) for name in order}
-    units = list(dict.fromkeys(whole.values()))
+    units = [name for name in order if whole[name] == name]
     dropped = [name for name in units if name not in said["kept"]]
     steps = _steps(units, dropped)
     state = bench.state("imports", conf)
@@ -122,16 +133,17 @@ def _steps(units: Sequence[str], dropped: Sequence[str]) -> list[str]:
     imports = "\n".join(f"import {name}" for name in FIRST.split())
     steps = [f"{imports}\n_at = array.array('I', [0] * {len(counted)})"]
     for i, step in enumerate(counted):
-        steps += [step, "gc.collect()", f"_at[{i}] = gc.mem_alloc()"]
+        steps += [step, "gc.collect()", f"_at[{i}] = gc.mem_alloc()", "micropython.qstr_info()"]
     return [*steps, f"print({MARK!r}, json.dumps(list(_at)))"]
 
 
 def _result(output: str) -> Build:
+    names = [int(all_of_it) - int(texts) for texts, all_of_it in NAMES.findall(output)]
     for line in output.splitlines():
         if line.startswith(MARK):
             at = json.loads(line[len(MARK) :])
-            differences = [after - before for before, after in zip(at[:-3], at[1:-2], strict=True)]
-            return Build(differences, at[-2] - at[0], at[-1] - at[0])
+            counts = [at[i + 1] - at[i] - (names[i + 1] - names[i]) for i in range(len(at) - 3)]
+            return Build(counts, names[-3] - names[0], at[-2] - at[0], at[-1] - at[0])
     raise rig.BenchError(f"the imports could not be counted: {' | '.join(output.splitlines()[-4:])}")
 
 

