@@ -116,6 +116,13 @@ def test_remaining_length_is_as_in_table_2_4():
         assert made[1 : 1 + len(coded)] == coded and len(made) == 1 + len(coded) + length, length
 
 
+def test_a_publish_in_two_parts_is_the_one_in_one():
+    for length in (5, 300, 20000):
+        topic, msg = memoryview("t"), bytes(length)
+        for qos in (0, 1):
+            assert packet.publish(topic, b"", 0, qos, 7, length) + msg == published("t", msg, False, qos, 7), length
+
+
 def test_subscribe_asks_for_all_topics_at_once():
     body = b"\x00\x03a/b\x01", b"\x00\x03c/d\x00"  # figure 3.23, with QoS 0 for its 2
     made = packet.subscribe(10, {"a/b": 1, "c/d": 0})
@@ -176,10 +183,12 @@ def test_what_the_standard_forbids_is_malformed():
         b"\x50\x02\x00\x01", b"\x62\x02\x00\x01", b"\x70\x02\x00\x01", b"\xb0\x02\x00\x01",  # never asked for
         b"\x34\x05\x00\x01t\x00\x01", b"\x36\x05\x00\x01t\x00\x01",  # QoS 2 and 3
         b"\x21\x02\x00\x00", b"\x48\x02\x00\x01", b"\x91\x03\x00\x01\x00", b"\xd1\x00",  # flags
-        b"\x20\x03\x00\x00\x00", b"\x20\x01\x00", b"\x40\x00", b"\x40\x03\x00\x01\x00", b"\x90\x02\x00\x01", b"\xd0\x01\x00",
+        b"\x20\x03\x00\x00\x00", b"\x20\x01\x00", b"\x40\x00", b"\x40\x03\x00\x01\x00",
+        b"\x90\x02\x00\x01", b"\xd0\x01\x00",
         b"\x40\x02\x00\x00", b"\x90\x03\x00\x00\x00", b"\x32\x05\x00\x01t\x00\x00",  # packet id 0
         b"\x30\x02\x00\x00", b"\x32\x04\x00\x00\x00\x01",  # no topic
-        b"\x30\x02\x00\x01\x00", b"\x30\x03\x00\x02t", b"\x32\x04\x00\x01t\x00\x01", b"\x30\x00\x00\x00", b"\x30\x01\x00\x01",
+        b"\x30\x02\x00\x01\x00", b"\x30\x03\x00\x02t", b"\x32\x04\x00\x01t\x00\x01", b"\x30\x00\x00\x00",
+        b"\x30\x01\x00\x01",
         b"\x30\xff\xff\xff\xff\x01", b"\x30\x80\x80\x80\x80\x00",  # remaining length of 5 bytes
         b"\x30\x80\x01\x00\x00", b"\x32\x80\x01\x00\x7e", b"\x30\x80\x01\x00\x7f",  # oversize, topic does not fit
         b"\x32\x80\x01\x00\x01t\x00\x00",  # oversize, packet id 0

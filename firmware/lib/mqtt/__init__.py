@@ -14,17 +14,21 @@ import asyncio
 import random
 from time import ticks_add, ticks_diff, ticks_ms
 
+from micropython import const
+
 from lib.mqtt import packet
-from lib.mqtt.link import Link
+from lib.mqtt.link import LIMIT, Link
 from lib.mqtt.window import Window
 
 TICK_MS = 500  # between two looks at the time-outs
-BEAT_MS = 2000  # longest sleep without a sign of life
-CONNECT_MS = 60000  # name, TCP, TLS and CONNACK: 4 round trips, crypto, losses
-STABLE_MS = 60000  # a connection that lasted so long ends the back-off
-BACKOFF_MS = 1000  # the first pause, times 0.5 to 1.5
-LONGEST_MS = 120000
-REFUSED = "", "protocol version", "client id", "server unavailable", "user name or password", "not authorised"  # 3.2.2.3
+_BEAT_MS = const(2000)  # longest sleep without a sign of life
+_CONNECT_MS = const(60000)  # name, TCP, TLS and CONNACK: 4 round trips, crypto, losses
+_STABLE_MS = const(60000)  # a connection that lasted so long ends the back-off
+_BACKOFF_MS = const(1000)  # the first pause, times 0.5 to 1.5
+_LONGEST_MS = const(120000)
+_COPIED = const(300)  # bytes of a message that is worth an allocation
+# 3.2.2.3
+REFUSED = "", "protocol version", "client id", "server unavailable", "user name or password", "not authorised"
 
 
 class Stale(Exception):
@@ -33,6 +37,8 @@ class Stale(Exception):
 
 class MQTTClient:
     """A client of one broker. `keepalive` in s; `ssl` is an SSLContext; `room` counts bytes of topics and payloads.
+
+    `limit` is the longest packet that is taken from the broker; what is longer is thrown away, and acknowledged.
 
     connected   True from CONNACK until the connection is lost
     generation  number of the connection, 0 = none so far
@@ -46,23 +52,23 @@ class MQTTClient:
     """
 
     def __init__(
-        self, client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, *, window=16, room=4096, ack_ms=30000
-    ):
+        self, client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, *,
+        window=16, room=4096, limit=1024, ack_ms=30000,
+    ):  # fmt: skip
         self._server = server, port or (8883 if ssl else 1883), ssl
         self._id = client_id
         self._login = user, password
         self._keepalive = keepalive
-        self._room = room
         self._window = Window(window, room)
-        self._link = Link(self._received, self._lose, room)
+        self._link = Link(self._received, self._lose, room, limit)
         self.on_ack = lambda token: None
         self.connected = False
         self.generation = 0
         self.state = "off"
         self.error = ""
         self.stats = {
-            "connects": 0, "sent": 0, "acked": 0, "received": 0, "oversize": 0, "malformed": 0, "stray": 0, "refused": 0,
-            "raised": 0,
+            "connects": 0, "sent": 0, "acked": 0, "received": 0, "oversize": 0, "malformed": 0, "stray": 0,
+            "refused": 0, "raised": 0,
         }  # fmt: skip
         self._callback = lambda topic, msg: None
         self._will = None
@@ -84,7 +90,7 @@ class MQTTClient:
         self._will = topic, msg, retain, qos
 
     def set_callback(self, f):
-        """Call f(topic, msg), both bytes, for each message received; those of more than 1 kB are thrown away."""
+        """Call f(topic, msg), both bytes, for each message received; those longer than `limit` are thrown away."""
         self._callback = f
 
     @property
@@ -99,7 +105,7 @@ class MQTTClient:
         return self.generation
 
     async def subscribe(self, topic, qos=1):
-        """Ask for `topic`, now and on each connection where the broker may not know of it. Does not wait for an answer."""
+        """Ask for `topic`, now and on each connection whose broker may not know of it. Does not wait for an answer."""
         self._topics[topic] = qos
         self._owed += 1
         try:
@@ -111,7 +117,8 @@ class MQTTClient:
     async def publish(self, topic, msg, retain=False, qos=1, token=None, generation=None):
         """Send one message, str or bytes, when there is room. `generation` None is the connection of now.
 
-        Raises Stale when that connection is gone, ValueError when no broker would take the message.
+        A message of more than 300 bytes is not copied: this returns when it is written. Raises Stale when the
+        connection is gone, ValueError when no broker would take the message.
         """
         topic, msg = memoryview(topic), memoryview(msg)
         if qos not in (0, 1) or not 0 < len(topic) < 65536:
@@ -119,8 +126,11 @@ class MQTTClient:
         size = len(topic) + len(msg)
         await self._admit(size, qos, self.generation if generation is None else generation)
         pid = self._window.add(size, ticks_ms(), token) if qos else 0
-        self._link.put(packet.publish(topic, msg, retain, qos, pid))
         self.stats["sent"] += 1
+        if size <= _COPIED:
+            self._link.put(packet.publish(topic, msg, retain, qos, pid))
+        else:
+            await self._link.send(packet.publish(topic, b"", retain, qos, pid, len(msg)), msg)
 
     async def flush(self, ms):
         """Wait until all is written and acknowledged, at most `ms`; return whether it is."""
@@ -136,17 +146,13 @@ class MQTTClient:
     async def close(self, ms=1000):
         """Take leave of the broker, within `ms`, so that it does not publish the last will. `run` ends, for good."""
         self._closed = True
-        if self.connected:
-            self._link.put(packet.DISCONNECT)
-            until = ticks_add(ticks_ms(), ms)
-            while self.connected and ticks_diff(until, ticks_ms()) > 0:  # the broker closes (3.14.4)
-                await asyncio.sleep_ms(10)
+        self._link.put(packet.DISCONNECT)
+        await self.flush(ms)
         self._lose("")
         self._link.stop()
 
-    async def run(self, beat=None):
+    async def run(self, beat=lambda: None):
         """Keep the connection until `close`; call `beat()` at least every 2 s. Raises nothing but CancelledError."""
-        beat = beat or (lambda: None)
         try:
             while not self._closed:
                 self._began = ticks_ms()
@@ -160,11 +166,11 @@ class MQTTClient:
                 except Exception as error:  # MemoryError among them
                     self._lose(error)
                 self._link.stop()
-                self._delay = min(2 * self._delay or BACKOFF_MS, LONGEST_MS)
+                self._delay = min(2 * self._delay or _BACKOFF_MS, _LONGEST_MS)
                 left = self._delay * (512 + self.random(10)) >> 10
                 while left > 0 and not self._closed:
-                    await self.sleep_ms(min(left, BEAT_MS))
-                    left -= BEAT_MS
+                    await self.sleep_ms(min(left, _BEAT_MS))
+                    left -= _BEAT_MS
                     beat()
         finally:
             self._lose("")
@@ -175,10 +181,10 @@ class MQTTClient:
         """End the connection when an answer is overdue, and ask for one when it was silent for half the keepalive."""
         up_ms = ticks_diff(now, self._began)
         if not self.connected:
-            if up_ms >= CONNECT_MS:
+            if up_ms >= _CONNECT_MS:
                 self._lose("no connection in time")
             return
-        if up_ms >= STABLE_MS:
+        if up_ms >= _STABLE_MS:
             self._delay = 0
         if self._window.count and ticks_diff(now, self._window.since()) >= self.ack_ms:
             self._lose("no acknowledgement in time")
@@ -206,7 +212,7 @@ class MQTTClient:
     def _received(self, kind):
         decoder, stats = self._link.decoder, self.stats
         if self.state != ("connecting" if kind == packet.CONNACK else "connected"):
-            raise packet.Malformed("packet type %d out of turn" % kind)
+            raise packet.Malformed("packet %d out of turn" % kind)
         if kind == packet.CONNACK:
             self._connack(decoder.code, decoder.session)
         elif kind in (packet.PUBACK, packet.SUBACK):
@@ -235,7 +241,7 @@ class MQTTClient:
     def _connack(self, code, session):
         if code:
             if code in (4, 5):  # nothing that time heals
-                self._delay = LONGEST_MS
+                self._delay = _LONGEST_MS
             self._lose("refused: " + (REFUSED[code] if code < len(REFUSED) else str(code)))
             self.state = self.error
             return
@@ -256,8 +262,8 @@ class MQTTClient:
     async def _admit(self, size, qos, generation):
         """Wait until the message may go over the connection `generation`."""
         while self.connected and generation == self.generation:
-            queued = self._link.queued
-            if self._window.fits(size) if qos else not queued or queued + size <= self._room:
+            queued = self._link.queued  # one long message at a time, or several short ones
+            if (not queued or queued + size <= LIMIT) and (not qos or self._window.fits(size)):
                 return
             self._link.moved.clear()
             await self._link.moved.wait()

@@ -1,4 +1,4 @@
-"""One connection at a time as two tasks, one that reads packets and one that writes them; it knows nothing of their sense.
+"""One connection at a time: a task that reads packets and one that writes them; it knows nothing of their sense.
 
 The writer offers one buffer to the socket and never adds to it: a TLS socket that could not take a buffer must be
 offered the same one again, or bytes are lost. `asyncio.Stream.write` would add.
@@ -10,7 +10,7 @@ from time import ticks_ms
 
 from lib.mqtt.packet import Decoder
 
-LIMIT = 1024  # longest packet that is taken, and bytes of small packets that are written at once
+LIMIT = 1024  # bytes of small packets that are written at once
 
 
 async def resolve(host, port):
@@ -24,15 +24,16 @@ class Link:
 
     heard, sent     ticks_ms of the last byte in and out
     queued          bytes that are not yet written
-    moved           an Event for those who wait for room: set when something was written; the owner may set it too
+    moved           an Event for those who wait for room: set when something was written or is forgotten; the owner
+                    may set it too
+    `limit` is the longest packet that is taken, `room` the most bytes of answers that may wait to be written.
     """
 
-    def __init__(self, received, lost, room):
+    def __init__(self, received, lost, room, limit):
         self._received = received
         self._lost = lost
         self._room = room
-        self.decoder = Decoder(LIMIT)
-        self._buf = memoryview(bytearray(LIMIT))
+        self.decoder = Decoder(limit)
         self._out = []
         self._work = asyncio.Event()
         self.moved = asyncio.Event()
@@ -43,7 +44,6 @@ class Link:
     def start(self, host, port, ssl, hello):
         """Begin to connect; `hello` is the first packet."""
         self.decoder.reset()
-        self.queued = 0
         self.put(hello)
         self._tasks.append(asyncio.create_task(self._run(host, port, ssl)))
 
@@ -53,6 +53,8 @@ class Link:
             task.cancel()
         self._tasks.clear()
         self._out.clear()
+        self.queued = 0
+        self.moved.set()
         if self._sock:
             self._sock.close()
             self._sock = None
@@ -62,6 +64,14 @@ class Link:
         self._out.append(data)
         self.queued += len(data)
         self._work.set()
+
+    async def send(self, head, data):
+        """Queue one packet of two parts; return when nothing of them is needed any more: written, or stopped."""
+        self.put(head)
+        self.put(data)
+        while self.queued:
+            self.moved.clear()
+            await self.moved.wait()
 
     async def _run(self, host, port, ssl):
         try:
@@ -100,22 +110,22 @@ class Link:
                 await self.moved.wait()
 
     async def _write(self, stream):
-        out, buf = self._out, self._buf
+        out = self._out
         try:
             while True:
                 while not out:
                     self._work.clear()
                     await self._work.wait()
-                n = len(out[0])
-                if n > LIMIT:
+                n = count = 0  # small packets go together: each write is a segment, and a TLS record
+                while count < len(out) and n + len(out[count]) <= LIMIT and not isinstance(out[count], memoryview):
+                    n += len(out[count])
+                    count += 1
+                if count > 1:
+                    stream.out_buf = b"".join(out[:count])
+                    del out[:count]
+                else:
                     stream.out_buf = out.pop(0)
-                else:  # small packets go together: each write is a segment, and a TLS record
-                    n = 0
-                    while out and n + len(out[0]) <= LIMIT:
-                        data = out.pop(0)
-                        buf[n : n + len(data)] = data
-                        n += len(data)
-                    stream.out_buf = buf[:n]
+                    n = len(stream.out_buf)
                 await stream.drain()
                 self.queued -= n
                 self.sent = ticks_ms()

@@ -17,13 +17,14 @@ class Malformed(Exception):
     """The broker sent what MQTT 3.1.1 does not allow, or what was never asked for; the text says what."""
 
 
-def _new(first, length):
-    """Return a packet with its fixed header filled in and `length` bytes to follow (2.2)."""
-    n, rest = 1, length
+def _new(first, length, more=0):
+    """Return a packet with its fixed header filled in and `length` bytes to follow, and `more` behind it (2.2)."""
+    n, rest = 1, length + more
     while rest > 127:
         n += 1
         rest >>= 7
     packet = bytearray(1 + n + length)
+    length += more
     packet[0] = first
     for i in range(1, n):
         packet[i] = length & 127 | 128
@@ -74,11 +75,14 @@ def puback(pid):
     return bytes((0x40, 2, pid >> 8, pid & 255))
 
 
-def publish(topic, msg, retain, qos, pid):
-    """Return a PUBLISH (3.3) of two memoryviews, made in one piece; `pid` is used with QoS 1 only."""
+def publish(topic, msg, retain, qos, pid, more=0):
+    """Return a PUBLISH (3.3) of two memoryviews, made in one piece; `pid` is used with QoS 1 only.
+
+    `more` bytes of the message are not in `msg` and follow the packet.
+    """
     n = len(topic)
     length = 2 + n + 2 * qos + len(msg)
-    packet = _new(0x30 | qos << 1 | bool(retain), length)
+    packet = _new(0x30 | qos << 1 | bool(retain), length, more)
     at = len(packet) - length
     packet[at] = n >> 8
     packet[at + 1] = n & 255

@@ -2,7 +2,7 @@
 
 
 class Window:
-    """At most `messages` and `room` bytes; a message of more than `room` goes alone. Lists, so that none is made a message.
+    """At most `messages` and `room` bytes; a message of more than `room` goes alone. A message makes no garbage here.
 
     A subscription takes a place too, so that its id is nobody else's; its mark is the id negated, so that the broker's
     answer to a subscription is never taken for that to a message. `count` and `bytes` are what is on the way.
@@ -45,7 +45,7 @@ class Window:
         return pid
 
     def ack(self, mark, on_ack):
-        """Acknowledge +id or -id, then call on_ack(token) for each message that all before it are acknowledged, in order.
+        """Acknowledge +id or -id, then call on_ack(token) in order for what is acknowledged with all before it.
 
         Returns False when nothing with that mark is on the way. A token None is not reported.
         """
