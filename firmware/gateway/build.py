@@ -5,7 +5,7 @@ import os
 import esp32
 import machine
 
-from gateway import clock, data, log
+from gateway import clock, data, log, parsed
 from gateway.dating import Dating
 from gateway.ids import Ids
 from gateway.metering import Bus, Meter
@@ -19,11 +19,16 @@ _PARITY = {"N": None, "E": 0, "O": 1}
 
 def configuration():
     """Return (config, secrets, number of problems) of what is in force; (None, None, number) when there is nothing."""
+    kept = parsed.load()
+    if kept:
+        return kept + (0,)
     from gateway import config
 
     conf, secrets, problems = config.load()
     for path, found, allowed in problems:
         log.error("config", "%s: found %s, allowed %s" % (path, found, allowed))
+    if not problems:
+        parsed.save(conf, secrets)
     for name in ("gateway.config", "lib.schema", "lib.strictjson"):
         data.forget(name)
     return conf, secrets, len(problems)
@@ -82,9 +87,10 @@ def parts(conf, secrets, problems):
         from gateway.uplink import Outlet
 
         epoch = _epoch(nvs, journal.empty)
+        points = max([sum([batch.size for batch in meter.batches]) for bus in buses for meter in bus.meters] or (0,))
         for uplink in conf["uplinks"]:
             name = uplink["name"]
-            northbound = Northbound(conf["feederId"], conf["gatewayId"], ids, every, epoch)
+            northbound = Northbound(conf["feederId"], conf["gatewayId"], ids, every, epoch, points)
             secret = secrets.get("uplinks", {}).get(name, {})
             dating = Dating(journal, now, boot)
             outlets.append(Outlet(uplink, secret, journal, ids.cursor(name), ids, northbound, dating, now, problems))

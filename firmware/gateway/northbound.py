@@ -13,22 +13,23 @@ _EVERY_S = const(60)  # of a meter that is no longer configured
 _COMMS_LOST = const(1)  # bits of 96.5.0
 _SUSPECT = const(2)
 _UNTRUSTED = const(4)
-_STEP = const(512)  # bytes by which the buffer grows
+_HEAD = const(512)  # bytes of a message without its registers, and of one register
+_REGISTER = const(64)
 
 
 class Northbound:
-    """Writes messages into its own buffer, which grows to the longest. `every` maps a slot to s of its meter.
+    """Writes messages into its own buffer, made for `points` registers and growing when need be.
 
-    `epoch` is the journal's, the upper part of `seq`; `root` the topic above all others.
+    `every` maps a slot to s of its meter; `epoch` is the journal's, the upper part of `seq`; `root` begins each topic.
     """
 
-    def __init__(self, feeder, gateway, ids, every, epoch):
+    def __init__(self, feeder, gateway, ids, every, epoch, points):
         self._feeder = feeder
         self._gateway = gateway
         self._ids = ids
         self._every = every
         self._epoch = epoch
-        self._buf = bytearray(_STEP)
+        self._buf = bytearray(_HEAD + _REGISTER * points)
         self._at = 0
         self.root = "openami/v1/%s/%s" % (feeder, gateway)
 
@@ -36,7 +37,7 @@ class Northbound:
         text = text.encode()
         end = self._at + len(text)
         while end > len(self._buf):
-            self._buf.extend(bytes(_STEP))
+            self._buf.extend(bytes(_HEAD))
         self._buf[self._at : end] = text
         self._at = end
 

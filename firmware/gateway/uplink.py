@@ -8,16 +8,17 @@ import asyncio
 from micropython import const
 
 from gateway import clock, log
+from gateway.parsed import VERSION
 from gateway.replay import Replay
 from lib.mqtt import MQTTClient, Stale
 
 IDLE_MS = 200  # between two looks for new records
+_INBOUND = const(128)  # bytes of a packet from the broker: acknowledgements, as nothing is subscribed to
 _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
-VERSION = "0.1.0"
 
 
 class Outlet:
-    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked` is the next ordinal to acknowledge."""
+    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to acknowledge."""
 
     def __init__(self, config, secrets, journal, cursor, ids, northbound, dating, now, problems):
         self.name = config["name"]
@@ -30,7 +31,7 @@ class Outlet:
         self._problems = problems  # of the newest configuration, when it was refused
         self._client = MQTTClient(
             northbound.root.replace("/", "-"), config["host"], config["port"],
-            secrets.get("username"), secrets.get("password"),
+            secrets.get("username"), secrets.get("password"), limit=_INBOUND,
         )  # fmt: skip
         self._client.set_last_will(northbound.root + "/status", '{"state":"offline"}', True, 1)
         self._client.on_ack = self._acknowledged
@@ -50,7 +51,7 @@ class Outlet:
             life.beat()
             if self._client.state != state:
                 state = self._client.state
-                log.info("uplink", "%s: %s" % (self.name, state))
+                log.info("uplink", "%s: %s %s" % (self.name, state, self._client.error if state == "lost" else ""))
             if self._client.connected:
                 try:
                     await self._serve(life, self._client.generation)
@@ -74,6 +75,7 @@ class Outlet:
             topic, payload = self._northbound.message(record, self._clock.now())
             await self._client.publish(topic, payload, token=record.ordinal, generation=generation)
             self.keep()
+            await asyncio.sleep_ms(0)  # a window with room for many must not hold the loop
 
     async def _status(self, generation, trusted):
         text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d}' % (

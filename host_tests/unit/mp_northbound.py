@@ -25,7 +25,7 @@ class Record:
 
 
 def message(record, now=T0 + 500, every=5):
-    made = Northbound("feeder-01", "pole-07", Ids(), {1: every}, 3)
+    made = Northbound("feeder-01", "pole-07", Ids(), {1: every}, 3, 0)
     topic, payload = made.message(record, now and (now, 1))
     text = bytes(payload).decode()
     return topic, json.loads(text), text

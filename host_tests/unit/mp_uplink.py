@@ -39,7 +39,7 @@ class Clock:
 class Client:
     """Takes `room` messages a connection and acknowledges when told."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, limit):
         self.args = args
         self.generation, self.connected, self.state = 0, False, "off"
         self.sent, self.statuses, self.room = [], [], 1000
@@ -88,7 +88,7 @@ class Pole:
         self.recorder.commit()
 
     def make(self):
-        northbound = Northbound("f", "g", Ids(), {1: 60}, 0)
+        northbound = Northbound("f", "g", Ids(), {1: 60}, 0, 1)
         config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
         dating = Dating(self.journal, self.clock, 1)
         return Outlet(config, {}, self.journal, 1, Ids(), northbound, dating, self.clock, 0)

@@ -1,0 +1,79 @@
+"""gateway/parsed: a configuration is judged again when, and only when, something that it stands on has changed."""
+import json
+import os
+import sys
+
+from gateway import build, parsed
+from lib import twin
+
+CONFIG = {
+    "feederId": "f", "gatewayId": "g", "board": "desktop", "buses": [{"uart": 1}], "uplinks": [],
+    "meters": [{"serial": "A", "bus": 0, "address": 1, "profile": "mine"}],
+}  # fmt: skip
+PROFILE = {
+    "v": 1, "id": "mine", "n": "mine", "ph": 1, "ser": ["9600N1"], "lim": [32, 1, 20, 500], "blk": [[3, 0, 2, 1]],
+    "q": [["1.8.0", 0, 0, "u32", -2, "kWh"]], "conf": "L",
+}  # fmt: skip
+
+
+def write(name, value):
+    with open(name, "w") as file:
+        json.dump(value, file)
+
+
+def setup():
+    sys.path.insert(0, "")  # files beside the configuration, as on the chip
+    try:
+        os.mkdir("profiles")
+    except OSError:
+        pass
+    write("gateway.json", CONFIG)
+    write("secrets.json", {})
+    write("profiles/mine.json", PROFILE)
+    assert build.configuration()[2] == 0
+
+
+def test_what_was_judged_good_is_not_judged_again():
+    setup()
+    conf, secrets = parsed.load()
+    assert conf["meters"][0]["every"] == 60 and secrets["uplinks"] == {}
+    before = set(sys.modules)
+    assert build.configuration() == (conf, secrets, 0)
+    assert set(sys.modules) == before and "lib.schema" not in before
+
+
+def test_a_change_of_any_file_is_judged():
+    changed = (
+        ("gateway.json", dict(CONFIG, gatewayId="h"), 0),
+        ("gateway.json", dict(CONFIG, gatewayId=""), 1),
+        ("secrets.json", {"uplinks": {"x": {"username": "u"}}}, 1),
+        ("profiles/mine.json", dict(PROFILE, blk=[[3, 0, 4, 1]]), 0),
+        ("profiles/mine.json", dict(PROFILE, blk=[[3, 0, 1, 1]]), 1),
+    )
+    for name, value, problems in changed:
+        setup()
+        write(name, value)
+        assert parsed.load() is None, name
+        found = build.configuration()
+        assert found[2] == problems, (name, found)
+
+
+def test_a_profile_that_broke_is_named_again_at_each_start():
+    setup()
+    write("profiles/mine.json", dict(PROFILE, blk=[[3, 0, 200, 1]]))
+    for _ in range(2):
+        assert build.configuration()[2] > 0
+
+
+def test_another_firmware_judges_anew():
+    setup()
+    parsed.VERSION = "0.2.0"
+    assert parsed.load() is None
+
+
+def test_damaged_copies_are_as_none():
+    setup()
+    for name in ("parsed.0", "parsed.1"):
+        with open(name, "wb") as file:
+            file.write(b"junk")
+    assert twin.load("parsed") is None and parsed.load() is None
