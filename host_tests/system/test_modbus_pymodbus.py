@@ -29,11 +29,12 @@ async def main():
     for address, name in METERS:
         session = await modbus.session(line, {"address": address}, {})
         for batch in modbus.plan(json.load(open(PROFILES + "/" + name + ".json"))):
-            for point, value in zip(batch.points, await session.read(batch)):
+            points = [line.split(" ") for line in batch.points.split("\\n")[1:]]
+            for point, value in zip(points, await session.read(batch)):
                 if isinstance(value, proto.Fault):
                     value = [value.kind, value.code]
                 print(json.dumps([address, point, value]))
-        print(json.dumps([address, session.counts]))
+        print(json.dumps([address, list(session.counts)]))
 
 asyncio.run(main())
 """
@@ -125,7 +126,7 @@ def read(units, meters, folder, de=False):
             counts[address] = rest[0]
         else:
             (obis, unit, exponent), value = rest
-            values[address][obis] = unit, exponent, value
+            values[address][obis] = unit, int(exponent), value
     return values, counts
 
 

@@ -142,7 +142,7 @@ class Workload:
             if i % 4 == 1:
                 world.journal.prepare()
         self.trace, self.nor.trace = self.nor.trace, None
-        assert world.journal.head >= 6 and world.journal._cursors._number == 8, "wrapped both"
+        assert world.journal.head >= 6 and world.journal._cursors.seq == 8, "wrapped both"
 
     def _note(self, ask, *args):
         world, begin = self.world, self.nor.ops

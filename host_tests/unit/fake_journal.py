@@ -1,5 +1,6 @@
 """What the tests of the journal do again and again."""
 from lib.journal import Journal
+from lib.journal import mount as mount  # stays loaded: a test boots often
 
 RING = 8  # the device's first block that is not of the cursors
 

@@ -3,7 +3,7 @@ import random
 
 from fake_cuts import AGAIN, BLOCKS, Workload, World, broken, check
 from fake_nor import BLOCK, ERASE_TEARS, Nor, PowerCut
-from lib.journal import HEAD, Journal, block, cursors, reader
+from lib.journal import HEAD, Journal, block, cursors, mount, reader
 
 TIMEOUT = {"test_what_was_acknowledged_survives_a_cut_at_each_operation": 120}
 
@@ -70,10 +70,10 @@ def test_caught_no_checksum():
 
 
 def test_caught_going_on_right_behind_the_last_frame():
-    def wrong(self, end):
-        self.end = end
+    def wrong(journal, end):
+        journal.end = end
 
-    Journal._resume = wrong
+    mount.resume = wrong
     assert "programmed twice" in broken(Workload(), only=("faint",))
 
 
@@ -84,31 +84,31 @@ def last_byte(journal):
 
 
 def test_caught_going_on_behind_the_last_byte_that_is_not_ff():
-    def wrong(self, end):
-        self.end = (last_byte(self) | 255) + 1
+    def wrong(journal, end):
+        journal.end = (last_byte(journal) | 255) + 1
 
-    Journal._resume = wrong
+    mount.resume = wrong
     assert "programmed twice" in broken(Workload(), only=("none",))
 
 
 def test_caught_going_on_in_a_block_with_a_torn_frame():
-    def wrong(self, end):
+    def wrong(journal, end):
         if end > HEAD:
-            self.end = (max(end, last_byte(self)) | 255) + 1
+            journal.end = (max(end, last_byte(journal)) | 255) + 1
 
-    Journal._resume = wrong
+    mount.resume = wrong
     assert "out of order" in broken(Workload(), times=5, only=("few",))
 
 
 def test_caught_going_on_in_a_block_that_holds_only_its_header():
-    right = Journal._resume
+    right = mount.resume
 
-    def wrong(self, end):
-        right(self, end)
+    def wrong(journal, end):
+        right(journal, end)
         if end == HEAD:
-            self.end = 256
+            journal.end = 256
 
-    Journal._resume = wrong
+    mount.resume = wrong
     assert "lost" in broken(Workload(), times=40, only=("few",), pick=lambda at, data: data and at % BLOCK == 0)
 
 
@@ -119,8 +119,7 @@ def test_caught_reading_what_a_later_block_has_replaced():
 
 def test_caught_trusting_a_block_because_it_reads_blank():
     def wrong(self, seq):
-        self._frame.seek(self.block(seq), seq, 0)
-        if self._frame.blank(0):
+        if mount.blank(self, seq, 0):
             self._ahead = seq
         else:
             right(self, seq)
@@ -141,35 +140,35 @@ def test_caught_erasing_at_mount():
 
 
 def cursor_head(at, data):
-    return data and at % BLOCK == 0 and at < cursors.BLOCKS * BLOCK
+    return data and at % BLOCK == 0 and at < cursors.CURSORS * BLOCK
 
 
 def test_caught_a_cursor_block_whose_header_comes_first():
-    def wrong(self, number):
-        good = self._store(number, 0, 0, cursors._HEAD, cursors._VERSION | len(self.at) << 8, number)
+    def wrong(self, seq):
+        good = self._store(seq, 0, 0, (0x4A43, 1 | len(self.at) << 8, seq))
         for i, (cursor, ordinal) in enumerate(self.at.items()):
-            good = good and self._store(number, 16 + i * 16, number, cursors._MARK | cursor << 8, 0xFFFF, ordinal)
+            good = good and self._store(seq, 16 + i * 16, seq, (0xC5 | cursor << 8, 0xFFFF, ordinal))
         return good
 
     cursors.Cursors._fill = wrong
-    assert "cursor" in broken(Workload(), only=("none",), pick=lambda at, data: at < cursors.BLOCKS * BLOCK)
+    assert "cursor" in broken(Workload(), only=("none",), pick=lambda at, data: at < cursors.CURSORS * BLOCK)
 
 
 def test_caught_going_on_in_a_cursor_block_that_nothing_was_added_to():
-    def wrong(self):
-        right(self)
-        if self._number >= 0 and self._off == BLOCK:
-            self._off = 256
+    def wrong(kept):
+        right(kept)
+        if kept.seq >= 0 and kept.end == BLOCK:
+            kept.end = 256
 
-    right, cursors.Cursors.mount = cursors.Cursors.mount, wrong
+    right, mount.slots = mount.slots, wrong
     assert "cursor" in broken(Workload(), times=40, only=("few",), pick=cursor_head)
 
 
 def test_caught_going_on_right_behind_the_last_cursor():
-    def wrong(self):
-        right(self)
-        while self._off < BLOCK and self._dev.image[self._number % 8 * BLOCK + self._off - 16] == 255:
-            self._off -= 16
+    def wrong(kept):
+        right(kept)
+        while kept.end < BLOCK and kept.dev.image[kept.seq % 8 * BLOCK + kept.end - 16] == 255:
+            kept.end -= 16
 
-    right, cursors.Cursors.mount = cursors.Cursors.mount, wrong
-    assert "programmed twice" in broken(Workload(), only=("faint",), pick=lambda at, data: at < cursors.BLOCKS * BLOCK)
+    right, mount.slots = mount.slots, wrong
+    assert "programmed twice" in broken(Workload(), only=("faint",), pick=lambda at, data: at < cursors.CURSORS * BLOCK)

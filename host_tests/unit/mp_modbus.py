@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 
 from fake_uart import crc, frame
 from lib import proto
@@ -171,7 +172,7 @@ def test_a_captured_reply_is_230_2_volt():
 
 def test_the_six_names_of_a_protocol():
     module = proto.load("modbus")
-    assert module is modbus and module.NAME == "modbus" and module.ACTIONS == () and module.POINT[0] == "obis"
+    assert module is modbus and module.NAME == "modbus" and module.ACTIONS == () and module.POINT.split()[0] == "obis"
     for name in ("check", "plan", "session"):
         assert callable(getattr(module, name))
 
@@ -322,8 +323,8 @@ def test_what_is_no_profile_at_all_is_one_problem():
     assert len(modbus.check({})) == 9  # the required keys
 
 
-def test_check_gives_its_memory_back():
-    import sys
-
+def test_check_and_plan_give_their_memory_back():
     modbus.check(good_profile())
-    assert "lib.proto.modbus.rules" not in sys.modules and not hasattr(modbus, "rules")
+    modbus.plan(good_profile())
+    for part in ("rules", "planner"):
+        assert "lib.proto.modbus." + part not in sys.modules and not hasattr(modbus, part)

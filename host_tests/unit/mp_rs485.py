@@ -28,7 +28,7 @@ async def test_write_returns_when_the_last_bit_has_left():
         clock, wire, _, made = line(grain=grain)
         await made.write(b"12345678")
         assert wire.sent[-1][1] <= clock.us <= wire.sent[-1][1] + 2000 + 1000 * grain
-        assert made.stats[rs485.SENT] == 8
+        assert made.stats[0] == 8
 
 
 async def test_the_driver_is_on_for_the_frame_and_off_before_a_meter_may_answer():
@@ -89,7 +89,7 @@ async def test_read_gives_up_in_time_and_says_how_much_came():
         wire.arrive(1000, bytes(came))
         assert await made.read(made.buf, 85, 500) == came
         assert 499000 <= clock.us <= 502000
-        assert made.stats[rs485.RECEIVED] == came
+        assert made.stats[1] == came
 
 
 async def test_read_takes_what_it_was_asked_for_and_leaves_the_rest():
@@ -113,7 +113,7 @@ async def test_drop_waits_for_three_and_a_half_characters_of_silence():
         await asyncio.sleep_ms(1)
         await made.drop()
         last = 30 * wire.char_us
-        assert made.stats[rs485.DROPPED] == 30
+        assert made.stats[2] == 30
         assert clock.us >= last + made.gap_us and clock.us <= last + 2 * made.gap_us + 4000
 
 
@@ -165,13 +165,13 @@ async def test_an_echo_is_dropped_and_the_reply_is_not():
     wire._echo = True
     await made.write(b"12345678")
     assert await made.read(made.buf, 5, 100) == 5 and bytes(made.buf[:5]) == b"reply"
-    assert made.stats[rs485.ECHO] == 0
+    assert made.stats[3] == 0
 
 
 async def test_an_echo_that_is_not_what_was_sent_is_counted():
     clock, wire, _, made = line(echo=True)
     await made.write(b"12345678")
-    assert made.stats[rs485.ECHO] == 1 and clock.us <= 35000
+    assert made.stats[3] == 1 and clock.us <= 35000
 
 
 async def test_set_gives_the_uart_what_it_needs():

@@ -13,9 +13,11 @@ FIRMWARE = ROOT / "firmware"
 BOARDS = ROOT / "boards"
 PROFILES = FIRMWARE / "profiles"
 SCHEMAS = Path(__file__).resolve().parent / "schema"
+SHARE = ROOT / "tools" / "share"
 
 
 def share_firmware() -> None:
     """Let `lib` and `gateway` be imported: the modules of the firmware that run on both interpreters."""
-    if str(FIRMWARE) not in sys.path:
-        sys.path.insert(0, str(FIRMWARE))
+    for folder in (SHARE, FIRMWARE):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))

@@ -12,13 +12,15 @@ writeblocks(n, buf, off) that does not erase, ioctl 4 count, 5 size, 6 erase.
 """
 from errno import EAGAIN, EIO
 
+from micropython import const
+
+from lib import once
 from lib.journal.block import BLOCK, HEAD, MAX, Frame, load_header, size, store_header
-from lib.journal.cursors import BLOCKS as CURSORS
-from lib.journal.cursors import Cursors
+from lib.journal.cursors import CURSORS, Cursors
 from lib.journal.reader import Reader
 
-_RECORDS = 1024  # offsets of records that a frame's header can name
-_TRIES = 3  # blocks that one append may use up
+_RECORDS = const(1024)  # offsets of records that a frame's header can name
+_TRIES = const(3)  # blocks that one append may use up
 
 
 class Journal:
@@ -61,43 +63,7 @@ class Journal:
 
     def mount(self):
         """Find the newest block and where it goes on, whatever the partition contains. Writes nothing."""
-        for block in range(CURSORS, CURSORS + self._ring):
-            found = load_header(self.dev, block, self._header)
-            if found and found[5] == self._ring and self.block(found[0]) == block and found[0] > self.head:
-                self.head, self.next, self._t0, self._erases, self._boots, _ = found
-        self._boots += 1
-        if self.head >= 0:
-            self._base = self.next
-            self._resume(self._walk(self.head))
-            # The block after it can have lost its header only: its records are gone, their ordinals stay given away.
-            if not load_header(self.dev, self.block(self.head + 1), self._header) and self._walk(self.head + 1) > HEAD:
-                self.head += 1
-                self.end = BLOCK
-            self._seq = self.head
-            self._trim(max(0, self.head + 1 - self._ring))
-        self._cursors.mount()
-        for ordinal in self._cursors.at.values():
-            self.next = max(self.next, ordinal)  # what a consumer has seen is never numbered again
-        if self.head < 0:
-            self.first = self.next
-
-    def _walk(self, seq):
-        """Count a block's records; return the offset after its last valid frame."""
-        frame, base, end = self._frame, self.next, HEAD
-        frame.seek(self.block(seq), seq, HEAD)
-        while frame.step(BLOCK):
-            self.next = max(self.next, base + frame.first + frame.count)
-            end = frame.off
-        return end
-
-    def _resume(self, end):
-        """Decide where the head block goes on, given the offset after its last valid frame.
-
-        Where a program was cut, bits may read well today and badly tomorrow. A block in which traces of it are seen,
-        or whose header may be it, is closed; a cut program that left no trace cannot reach into the next page.
-        """
-        if end > HEAD and self._frame.blank(end):
-            self.end = (end | 255) + 1
+        once.call("lib.journal.mount", "mount", self)
 
     def _trim(self, tail):
         """Let the first readable block from `tail` on be the oldest."""

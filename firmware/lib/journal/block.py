@@ -5,18 +5,20 @@ Knows nothing of order, of ordinals or of what to do next: neighbours `Journal` 
 import struct
 from binascii import crc32
 
-BLOCK = 4096
-HEAD = 32  # bytes of a block header; the first frame begins after it
-UNIT = 16  # frames begin at its multiples: what an encrypted partition can program
-MAX = 504  # bytes of payload; a frame is at most 512
-_MAGIC = 0x4A4D  # "MJ"
-_VERSION = 1
-_HEADER = "<HBBIIIIIII"
+from micropython import const
+
+BLOCK = const(4096)
+HEAD = const(32)  # bytes of a block header; the first frame begins after it
+_UNIT = const(16)  # frames begin at its multiples: what an encrypted partition can program
+MAX = const(504)  # bytes of payload; a frame is at most 512
+_MAGIC = const(0x4A4D)  # "MJ"
+_VERSION = const(1)
+_HEADER = const("<HBBIIIIIII")
 
 
 def size(length):
     """Return the bytes that a frame with `length` bytes of payload takes on flash."""
-    return (8 + length + UNIT - 1) & -UNIT
+    return (8 + length + _UNIT - 1) & -_UNIT
 
 
 def load_header(dev, block, buf):
@@ -44,7 +46,7 @@ class Frame:
     """
 
     def __init__(self, dev):
-        self._dev = dev
+        self.dev = dev
         # What the CRC covers before the payload lies together: 2 seq u32, 6 offset u16, 8 the frame's first four
         # bytes. 12 its CRC, 16 its payload; the frame itself begins at 8, aligned for DMA.
         self._raw = bytearray(16 + MAX)
@@ -54,39 +56,32 @@ class Frame:
 
     def seek(self, block, seq, off):
         """Go to offset `off` of the block with the number `seq`."""
-        self._block, self._seq, self.off = block, seq, off
+        self.block, self._seq, self.off = block, seq, off
         self.bad = False
 
-    def step(self, limit):
-        """Load the next valid frame that begins before `limit`; return False when there is none."""
-        while self.off < limit:
-            word = self._load()
-            if word >= 0:
-                place = self._raw[10] | self._raw[11] << 8
-                self.kind, self.first, self.count = word >> 12, place >> 6, place & 63
-                self.off += size(word & 4095)
-                return True
-            if word == -1 and not self.bad:
-                self.off = (self.off | 255) + 1  # blank: a session ended here, the next one began at a new page
-            else:
-                self.bad = True  # its length is not to be trusted: look at each place where a frame may begin
-                self.off += UNIT
+    def step(self, end):
+        """Load the next valid frame that begins before `end`; return False when there is none."""
+        raw = self._raw
+        while self.off < end:
+            off = self.off
+            self.dev.readblocks(self.block, self._front, off)
+            word = raw[8] | raw[9] << 8
+            if word == 0xFFFF and not self.bad:
+                self.off = (off | 255) + 1  # blank: a session ended here, the next one began at a new page
+                continue
+            length = word & 4095
+            if length <= MAX and off + 8 + length <= BLOCK:
+                self.payload = self._view[16 : 16 + length]
+                if length:
+                    self.dev.readblocks(self.block, self.payload, off + 8)
+                if self._crc(off) == struct.unpack_from("<I", raw, 12)[0]:
+                    place = raw[10] | raw[11] << 8
+                    self.kind, self.first, self.count = word >> 12, place >> 6, place & 63
+                    self.off += size(length)
+                    return True
+            self.bad = True  # its length is not to be trusted: look at each place where a frame may begin
+            self.off += _UNIT
         return False
-
-    def _load(self):
-        """Return the first word of the valid frame at `off`, -1 when it is blank there, -2 when it is damaged."""
-        raw, off = self._raw, self.off
-        self._dev.readblocks(self._block, self._front, off)
-        word = raw[8] | raw[9] << 8
-        if word == 0xFFFF:
-            return -1
-        end = 16 + (word & 4095)
-        if end > len(raw) or off + end - 8 > BLOCK:
-            return -2
-        self.payload = self._view[16:end]
-        if end > 16:
-            self._dev.readblocks(self._block, self.payload, off + 8)
-        return word if self._crc(off) == struct.unpack_from("<I", raw, 12)[0] else -2
 
     def _crc(self, off):
         struct.pack_into("<IH", self._raw, 2, self._seq, off)
@@ -105,18 +100,8 @@ class Frame:
         for i in range(end, 8 + len(whole)):
             raw[i] = 0xFF
         try:
-            self._dev.writeblocks(self._block, whole, off)
-            self._dev.readblocks(self._block, whole, off)
+            self.dev.writeblocks(self.block, whole, off)
+            self.dev.readblocks(self.block, whole, off)
         except OSError:
             return False
         return self.payload == payload and struct.unpack_from("<HHI", raw, 8) == (word, place, crc)
-
-    def blank(self, off):
-        """Return whether the block reads as erased from `off` to its end."""
-        while off < BLOCK:
-            part = self._view[: min(256, BLOCK - off)]
-            self._dev.readblocks(self._block, part, off)
-            if min(part) != 255:
-                return False
-            off += len(part)
-        return True

@@ -7,101 +7,76 @@ import struct
 from binascii import crc32
 from errno import EIO
 
+from micropython import const
+
 from lib.journal.block import BLOCK
 
-BLOCKS = 8
-SLOT = 16
-_TRIES = 3  # blocks; never as many as there are, the old one is among them
-_HEAD = 0x4A43  # "CJ"
-_VERSION = 1
-_MARK = 0xC5
+CURSORS = const(8)  # blocks of the partition, the first ones
+_SLOT = const(16)
+_TRIES = const(3)  # blocks; never as many as there are, the old one is among them
+_HEAD = const(0x4A43)  # "CJ"
+_VERSION = const(1)
+_MARK = const(0xC5)
 
 
 class Cursors:
-    """The cursors of one journal; `at` maps an id (0..254) to its ordinal."""
+    """The cursors of one journal; `at` maps an id (0..254) to its ordinal. mount.py finds what was kept."""
 
     def __init__(self, dev, stats):
-        self._dev = dev
-        self._stats = stats
-        self._slot = bytearray(SLOT)
-        self._number = -1  # of the block in force
-        self._off = BLOCK  # where its next slot goes
+        self.dev = dev
+        self.stats = stats
+        self.slot = bytearray(_SLOT)
+        self.seq = -1  # number of the block in force
+        self.end = BLOCK  # where its next slot goes
         self.at = {}
-
-    def mount(self):
-        """Find the block in force and read it. Writes nothing."""
-        count = 0
-        for block in range(BLOCKS):
-            head = self._load(block, 0, 0)
-            number = head[2]
-            if head[0] == _HEAD and head[1] & 255 == _VERSION and number % BLOCKS == block and number > self._number:
-                self._number, count = number, head[1] >> 8
-        if self._number < 0:
-            return
-        off = end = SLOT
-        while off < BLOCK:
-            mark, _, ordinal = self._load(self._number % BLOCKS, off, self._number)
-            if mark & 255 == _MARK:
-                self.at[mark >> 8] = ordinal
-            elif min(self._slot) == 255:
-                off = (off | 255) + 1  # a session ended here, the next one began at a new page
-                continue
-            off += SLOT
-            end = off
-        # A block with nothing behind its snapshot: its header may be what a power cut tore, and read well once only.
-        if end > SLOT + count * SLOT:
-            self._off = (end | 255) + 1
 
     def put(self, cursor, ordinal):
         """Keep `ordinal` as the cursor's place; OSError when flash is beyond use."""
         if not 0 <= cursor < 255:
             raise ValueError("cursor id")
         self.at[cursor] = ordinal
-        if self._off < BLOCK:
-            if self._store(self._number, self._off, self._number, _MARK | cursor << 8, 0xFFFF, ordinal):
-                self._off += SLOT
+        if self.end < BLOCK:
+            if self._store(self.seq, self.end, self.seq, (_MARK | cursor << 8, 0xFFFF, ordinal)):
+                self.end += _SLOT
                 return
-            self._stats["failed"] += 1
-            self._off = BLOCK
-        self._turn()
-
-    def _turn(self):
-        """Go to the next block that holds what is written."""
-        for number in range(self._number + 1, self._number + 1 + _TRIES):
+            self.stats["failed"] += 1
+            self.end = BLOCK
+        for seq in range(self.seq + 1, self.seq + 1 + _TRIES):
             try:
-                self._dev.ioctl(6, number % BLOCKS)
-                self._stats["erases"] += 1
-                if self._fill(number):
-                    self._number, self._off = number, SLOT + len(self.at) * SLOT
+                self.dev.ioctl(6, seq % CURSORS)
+                self.stats["erases"] += 1
+                if self._fill(seq):
+                    self.seq, self.end = seq, _SLOT + len(self.at) * _SLOT
                     return
             except OSError:
                 pass
-            self._stats["failed"] += 1
+            self.stats["failed"] += 1
         raise OSError(EIO)
 
-    def _fill(self, number):
-        off = SLOT
+    def _fill(self, seq):
+        """Write a block's snapshot and its header; return whether it reads back."""
+        off = _SLOT
         for cursor, ordinal in self.at.items():
-            if not self._store(number, off, number, _MARK | cursor << 8, 0xFFFF, ordinal):
+            if not self._store(seq, off, seq, (_MARK | cursor << 8, 0xFFFF, ordinal)):
                 return False
-            off += SLOT
-        return self._store(number, 0, 0, _HEAD, _VERSION | len(self.at) << 8, number)
+            off += _SLOT
+        return self._store(seq, 0, 0, (_HEAD, _VERSION | len(self.at) << 8, seq))
 
-    def _load(self, block, off, seed):
-        """Return the slot's (u16, u16, u32), or zeros when its CRC is wrong."""
-        slot = self._slot
-        self._dev.readblocks(block, slot, off)
+    def load(self, seq, off, seed):
+        """Return the (u16, u16, u32) of a slot in block `seq`, or zeros when its CRC is wrong."""
+        slot = self.slot
+        self.dev.readblocks(seq % CURSORS, slot, off)
         if crc32(memoryview(slot)[:12], seed) != struct.unpack_from("<I", slot, 12)[0]:
             return 0, 0, 0
         return struct.unpack_from("<HHI", slot, 0)
 
-    def _store(self, number, off, seed, a, b, c):
+    def _store(self, seq, off, seed, fields):
         """Program one slot; return whether it reads back."""
-        slot, block = self._slot, number % BLOCKS
-        struct.pack_into("<HHII", slot, 0, a, b, c, 0xFFFFFFFF)
+        slot = self.slot
+        struct.pack_into("<HHII", slot, 0, *fields, 0xFFFFFFFF)
         struct.pack_into("<I", slot, 12, crc32(memoryview(slot)[:12], seed))
         try:
-            self._dev.writeblocks(block, slot, off)
-            return self._load(block, off, seed) == (a, b, c)
+            self.dev.writeblocks(seq % CURSORS, slot, off)
+            return self.load(seq, off, seed) == fields
         except OSError:
             return False

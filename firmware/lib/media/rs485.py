@@ -7,17 +7,22 @@
         got = await line.read(line.buf, 25, 500)
 
 Who talks holds `lock` from the first call to the last use of `buf`. Nothing blocks: the time that bytes take on the
-wire is known, so a task sleeps that long and then looks. `stats` counts bytes sent, received and thrown away, and
-echoes that were not what was sent. A UART that fails raises its OSError.
+wire is known, so a task sleeps that long and then looks. `stats` counts [bytes sent, received, thrown away, echoes that
+were not what was sent]. A UART that fails raises its OSError.
 """
 
 import asyncio
 import time
 
-SENT, RECEIVED, DROPPED, ECHO = range(4)
-BUFFER = 288  # the longest frame, 256 bytes, and some noise before it
-ECHO_MS = 20  # an echo is complete when the last bit has left; the rest is for the scheduler
-FLUSH_MS = 15  # asyncio may wake 10 ms late, and the driver has to be off 3.5 characters after the last bit
+from micropython import const
+
+_SENT = const(0)
+_RECEIVED = const(1)
+_DROPPED = const(2)
+_ECHO = const(3)
+_BUFFER = const(288)  # the longest frame, 256 bytes, and some noise before it
+_ECHO_MS = const(20)  # an echo is complete when the last bit has left; the rest is for the scheduler
+_FLUSH_MS = const(15)  # asyncio may wake 10 ms late, and the driver has to be off 3.5 characters after the last bit
 
 
 class RS485:
@@ -25,7 +30,7 @@ class RS485:
 
     def __init__(self, uart, baud, fmt="8N1", de=None, echo=False):
         self.lock = asyncio.Lock()
-        self.buf = memoryview(bytearray(BUFFER))
+        self.buf = memoryview(bytearray(_BUFFER))
         self.stats = [0] * 4
         self._uart = uart
         self._de = de
@@ -57,19 +62,19 @@ class RS485:
             self._de(1)
             try:
                 self._uart.write(frame)
-                if ms > FLUSH_MS:
-                    await asyncio.sleep_ms(ms - FLUSH_MS)
+                if ms > _FLUSH_MS:
+                    await asyncio.sleep_ms(ms - _FLUSH_MS)
                 self._uart.flush()
             finally:
                 self._de(0)
         else:
             self._uart.write(frame)
             await asyncio.sleep_ms(ms + 1)  # ticks are cut, so one more is at least as long
-        self.stats[SENT] += len(frame)
+        self.stats[_SENT] += len(frame)
         if self._echo:
-            got = await self.read(self.buf, len(frame), ECHO_MS)
+            got = await self.read(self.buf, len(frame), _ECHO_MS)
             if self.buf[:got] != frame:
-                self.stats[ECHO] += 1
+                self.stats[_ECHO] += 1
         self._active = time.ticks_us()
 
     async def read(self, view, n, ms):
@@ -80,7 +85,7 @@ class RS485:
             more = self._uart.readinto(view[got:n])
             if more:
                 got += more
-                self.stats[RECEIVED] += more
+                self.stats[_RECEIVED] += more
                 self._active = time.ticks_us()
             left = ms - time.ticks_diff(time.ticks_ms(), start)
             if got >= n or left <= 0:
@@ -93,10 +98,10 @@ class RS485:
         while True:
             more = self._uart.readinto(self.buf)
             if more:
-                self.stats[DROPPED] += more
+                self.stats[_DROPPED] += more
                 self._active = time.ticks_us()
             wait = self.gap_us - time.ticks_diff(time.ticks_us(), self._active)
             # beyond the gap: ticks_us wrapped while the line was silent
-            if not 0 < wait <= self.gap_us or time.ticks_diff(time.ticks_ms(), start) > self.ms(BUFFER):
+            if not 0 < wait <= self.gap_us or time.ticks_diff(time.ticks_ms(), start) > self.ms(_BUFFER):
                 return
             await asyncio.sleep_ms(wait // 1000 + 1)

@@ -1,18 +1,19 @@
-"""From a profile to requests, and from the registers of a reply to values in integers.
+"""From the registers of a reply to values in integers.
 
-A row of a profile becomes three bytes: offset in the block, kind, and the index of its scale. A kind is the number of
-registers (0: a string, and the third byte is their number) and the flags below.
+A point is three bytes of its batch: the offset in the block, its kind, and the index of its scale. A kind is the number
+of registers and the flags below; 0 is a string, and then the third byte is their number. planner.py makes them.
 """
+
+from micropython import const
 
 from lib import fixed
 from lib.proto import RANGE, Fault
 
-# w: the low word comes first
-TYPES = tuple("u16 s16 u32 s32 f32 u64 s64 f64 u32w s32w f32w u64w s64w f64w str".split())
-EXPONENT = -3  # of a point whose row names none
-LIMIT = 62  # bits of a value; records hold 64 bits of a difference
-
-_SIGNED, _FLOAT, _LOW, _INVALID = 8, 16, 32, 64
+_SIGNED = const(8)
+_FLOAT = const(16)
+_LOW = const(32)  # the low word comes first
+_INVALID = const(64)  # all ones, or the largest of a signed type, say "not available"
+_LIMIT = const(62)  # bits of a value; records hold 64 bits of a difference
 
 
 class Batch:
@@ -36,29 +37,25 @@ class Batch:
         for i in range(0, len(rows), 3):
             at, kind, scale = rows[i] * 2, rows[i + 1], rows[i + 2]
             if kind:
-                value = _number(_bits(data, at, kind), kind, *self._scales[scale])
+                value = _number(data, at, kind, *self._scales[scale])
             else:
                 value = "".join([chr(byte) for byte in data[at : at + 2 * scale] if 32 <= byte < 127]).strip() or None
             values.append(value)
         return values
 
 
-def _bits(data, at, kind):
+def _number(data, at, kind, mul, div):
     step = 2
     if kind & _LOW:
         at += 2 * (kind & 7) - 2
         step = -2
-    bits = 0
-    for _ in range(kind & 7):
+    bits = width = 0
+    while width < 16 * (kind & 7):
         bits = bits << 16 | data[at] << 8 | data[at + 1]
         at += step
-    return bits
-
-
-def _number(bits, kind, mul, div):
-    width = 16 * (kind & 7)
+        width += 16
     if kind & _FLOAT:
-        value = (fixed.f32 if width == 32 else fixed.f64)(bits, mul, div)
+        value = fixed.ieee(bits, width, mul, div)
         if value is None:
             return None
     else:
@@ -68,48 +65,4 @@ def _number(bits, kind, mul, div):
         if bits > most:
             bits -= 1 << width
         value = fixed.ratio(bits * mul, div)
-    return Fault(RANGE, 0, "no value has so many digits") if abs(value) >> LIMIT else value
-
-
-def words(name):
-    """Return the number of registers of the type `name`; 0 for a string, whose row says it."""
-    return 0 if name == "str" else int(name[1:3]) // 16
-
-
-def _scale(factor, exponent):
-    """Return (mul, div) that turn a register into units of 10^exponent; `factor` is a power of ten or [mul, div]."""
-    mul = div = 1
-    if isinstance(factor, list):
-        mul, div = factor
-        factor = 0
-    factor -= exponent
-    return (mul * 10**factor, div) if factor >= 0 else (mul, div * 10**-factor)
-
-
-def plan(profile):
-    """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads."""
-    batches = []
-    scales = []
-    for index, block in enumerate(profile["blk"]):
-        points = ""
-        rows = bytearray()
-        for row in profile["q"]:
-            if row[1] != index:
-                continue
-            name, scale, unit, exponent = (row + [EXPONENT])[3:7]
-            kind = words(name)
-            if kind:
-                kind |= {"u": 0, "s": _SIGNED, "f": _FLOAT}[name[0]]
-                if name[-1] == "w":
-                    kind |= _LOW
-                if profile.get("inv"):
-                    kind |= _INVALID
-                pair = _scale(scale, exponent)
-                if pair not in scales:
-                    scales.append(pair)
-                scale = scales.index(pair)
-            rows.extend(bytes((row[2], kind, scale)))
-            points += "\n%s %s %d" % (row[0], unit, exponent)
-        if points:
-            batches.append(Batch(block, profile["lim"], points, bytes(rows), scales))
-    return batches
+    return Fault(RANGE, 0, "no value has so many digits") if abs(value) >> _LIMIT else value

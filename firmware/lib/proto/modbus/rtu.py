@@ -3,8 +3,12 @@
 A reply is searched for at any offset: stray bytes, an echo and the frames of others are passed over.
 """
 
-EXCEPTION = 0x80  # added to the function of a reply that says no
-HEAD, OVERHEAD = 3, 5  # unit, function, byte count; and the two bytes of CRC at the end
+import struct
+
+from micropython import const
+
+_EXCEPTION = const(0x80)  # added to the function of a reply that says no
+_OVERHEAD = const(5)  # unit, function, byte count; and the two bytes of CRC at the end
 
 # of the polynomial 0xA001, four bits at a time
 _CRC = (
@@ -26,15 +30,8 @@ def crc(buf, start, end):
 
 def request(buf, unit, function, address, count):
     """Write the request to read `count` registers from `address` on into the 8 bytes of `buf`."""
-    buf[0] = unit
-    buf[1] = function
-    buf[2] = address >> 8
-    buf[3] = address & 255
-    buf[4] = count >> 8
-    buf[5] = count & 255
-    check = crc(buf, 0, 6)
-    buf[6] = check & 255
-    buf[7] = check >> 8
+    struct.pack_into(">BBHH", buf, 0, unit, function, address, count)
+    struct.pack_into("<H", buf, 6, crc(buf, 0, 6))
 
 
 def find(buf, got, unit, function, size):
@@ -42,15 +39,15 @@ def find(buf, got, unit, function, size):
 
     A negative number means none yet: at least that many more bytes are missing.
     """
-    missing = size + OVERHEAD
+    missing = size + _OVERHEAD
     for i in range(got):
         if buf[i] != unit:
             continue
-        length = size + OVERHEAD
+        length = size + _OVERHEAD
         if i + 1 < got and buf[i + 1] != function:
-            if buf[i + 1] != function | EXCEPTION:
+            if buf[i + 1] != function | _EXCEPTION:
                 continue
-            length = OVERHEAD
+            length = _OVERHEAD
         elif i + 2 < got and buf[i + 2] != size:
             continue
         if i + length > got:

@@ -16,8 +16,8 @@ its unit, 10^-3 when the row names none. Blocks differ in (function, count), so 
 """
 
 from lib import schema
-from lib.proto.modbus.points import TYPES, words
 
+TYPES = tuple("u16 s16 u32 s32 f32 u64 s64 f64 u32w s32w f32w u64w s64w f64w str".split())  # w: the low word first
 MOST = 125  # registers in one reply
 BAUDS = "1200 2400 4800 9600 19200 38400 57600 115200".split()
 
@@ -69,6 +69,11 @@ def problems(profile):
             if isinstance(part, dict if key == "rly" else list):
                 getattr(judge, key)(part)
     return judge.found
+
+
+def _words(name):
+    """Return the number of registers of the type `name`; 0 for a string, whose row says it."""
+    return 0 if name == "str" else int(name[1:3]) // 16
 
 
 class _Judge:
@@ -142,7 +147,7 @@ class _Judge:
                 self._say("blk[%d]" % i, "no row", "a row of q that reads it")
 
     def _point(self, path, block, offset, name, scale, unit):
-        length = words(name)
+        length = _words(name)
         at = path + "[4]"
         if not length:
             length = scale if self._good(at, scale, _COUNT) else 1
@@ -163,7 +168,7 @@ class _Judge:
             path = "probe[%d]" % i
             if not self._row(path, row, _READ, _ADDRESS, _COUNT, _TYPE, None):
                 continue
-            length = words(row[3])
+            length = _words(row[3])
             if length not in (0, row[2]):
                 self._say(path + "[2]", str(row[2]), str(length))
             if not length:

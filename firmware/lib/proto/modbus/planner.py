@@ -1,0 +1,50 @@
+"""From a profile to the reads of its blocks: needed at start only, see `modbus.plan`."""
+
+from micropython import const
+
+from lib.proto.modbus.points import Batch
+
+_EXPONENT = const(-3)  # of a point whose row names none
+_SIGNED = const(8)  # the flags of points.py
+_FLOAT = const(16)
+_LOW = const(32)
+_INVALID = const(64)
+
+
+def _scale(factor, exponent):
+    """Return (mul, div) that turn a register into units of 10^exponent; `factor` is a power of ten or [mul, div]."""
+    mul = div = 1
+    if isinstance(factor, list):
+        mul, div = factor
+        factor = 0
+    factor -= exponent
+    return (mul * 10**factor, div) if factor >= 0 else (mul, div * 10**-factor)
+
+
+def plan(profile):
+    """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads."""
+    batches = []
+    scales = []
+    for index, block in enumerate(profile["blk"]):
+        points = ""
+        rows = bytearray()
+        for row in profile["q"]:
+            if row[1] != index:
+                continue
+            name, scale, unit, exponent = (row + [_EXPONENT])[3:7]
+            kind = 0
+            if name != "str":
+                kind = int(name[1:3]) // 16 | {"u": 0, "s": _SIGNED, "f": _FLOAT}[name[0]]
+                if name[-1] == "w":
+                    kind |= _LOW
+                if profile.get("inv"):
+                    kind |= _INVALID
+                pair = _scale(scale, exponent)
+                if pair not in scales:
+                    scales.append(pair)
+                scale = scales.index(pair)
+            rows.extend(bytes((row[2], kind, scale)))
+            points += "\n%s %s %d" % (row[0], unit, exponent)
+        if points:
+            batches.append(Batch(block, profile["lim"], points, bytes(rows), scales))
+    return batches
