@@ -26,7 +26,7 @@ def start(tmp_path, *options):
 
 
 def processes(word):
-    """Return the ids of the living processes that have `word` in their command, folder or environment."""
+    """Return the ids of the living processes that have `word` in their command or folder."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -115,7 +115,8 @@ def test_fewer_readings_than_the_cadence_promises_fail(monkeypatch, capsys):
     monkeypatch.setattr(plan, "troubles", [demo.Trouble("silent", "SN-2", 0, 60)])
     monkeypatch.setattr(plan, "excused", lambda seconds: [])
     assert demo.run_demo(plan) == 1
-    why, last = capsys.readouterr().out.strip().split("\n")[-2:]
+    complaint, why, last = capsys.readouterr().out.strip().split("\n")[-3:]
+    assert complaint.startswith("pole-1: ") and "SN-2" in complaint, "the gateway's own words"
     assert "cadence: 0 readings of SN-2" in why
     assert "lost 0" in last and "wrong 0" in last
 

@@ -142,6 +142,13 @@ def test_every_problem_of_the_configuration_is_told_and_nothing_is_started(tmp_p
     assert not (tmp_path / "board").exists()
 
 
+def test_a_uart_that_the_board_has_not_got_is_told(tmp_path):
+    file = tmp_path / "gateway.json"
+    file.write_text(json.dumps({**CONFIG, "buses": [{"uart": 7}]}))
+    status, output = run(file, tmp_path / "board")
+    assert status == 2 and "buses[0].uart: found 7, allowed a UART of the desktop board: [1, 2]" in output
+
+
 @pytest.mark.parametrize("text", ["{", "", "[]"])
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, text):
     file = tmp_path / "gateway.json"

@@ -48,6 +48,7 @@ COMMIT_S = 3.0  # a reading is committed 2 s after it was made
 DRAIN_S = 20.0
 LOOK_S = 1.0  # between two looks into the flash images
 TICK_S = 0.1
+COMPLAINTS = 5  # of each gateway, told when the verdict is not good
 
 
 class PlanError(ValueError):
@@ -152,7 +153,7 @@ class Plan:
 
 
 def _poll_s(profile: str) -> float:
-    """Return how long one poll of a meter takes on the line: reference formula, with the profile's rest."""
+    """Return how long one poll of a meter takes on the line: 13 + 2n characters for a block of n, turnaround, rest."""
     blocks = _profile(profile)["blk"]
     wait = (TURNAROUND_MS + JITTER_MS) / 1000 + 2 * LINE.gap_s
     return float(sum(((13 + 2 * count) * LINE.char_s + wait) / (every or [1])[0] for _, _, count, *every in blocks))
@@ -288,6 +289,14 @@ class Fleet:
     def log(self) -> list[dict[str, Any]]:
         """Return what the lines wrote down."""
         return [json.loads(text) for name in self.plan.gateways for text in (self.root / f"{name}.log").open()]
+
+    def complaints(self) -> list[str]:
+        """Return the last warnings and errors of each gateway's own log."""
+        said = []
+        for name, gateway in self.gateways.items():
+            lines = [line for line in gateway.lines if re.match(r"\d+\.\d+ [WE] |[^\d]", line)]
+            said += [f"{name}: {line}" for line in lines[-COMPLAINTS:]]
+        return said
 
     def store(self, name: str) -> Store:
         """Return what is in a gateway's flash now."""
@@ -448,11 +457,14 @@ def run_demo(plan: Plan, picture: Path | None = None) -> int:
             seconds = show.measure()
             show.drain()
         verdict = show.verdict(seconds)
+        complaints = fleet.complaints()
     if picture:
         view.picture(
             picture, f"meshems demo --gateways {len(plan.gateways)} --meters {len(plan.places)}", verdict.line()
         )
     if not verdict.ok:
+        for line in complaints:
+            view.say(line)
         view.say(verdict.why())
     view.say(verdict.line())
     return 0 if verdict.ok else 1

@@ -15,6 +15,7 @@ Pure: data in, verdict out. `log` is what the simulated lines wrote, `messages` 
 """
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -71,12 +72,12 @@ class Promise:
 
 @dataclass
 class Poll:
-    """The good replies of a meter to one round of questions; times in us of UTC."""
+    """The good replies of a meter to one round of questions, by block: (function, address)."""
 
     serial: str
     words: dict[tuple[int, int], list[int]] = field(default_factory=dict)
-    ends_us: list[int] = field(default_factory=list)
-    clean: set[tuple[int, int]] = field(default_factory=set)  # blocks answered without any fault
+    ends_us: dict[tuple[int, int], int] = field(default_factory=dict)  # UTC of the reply's last byte
+    clean: set[tuple[int, int]] = field(default_factory=set)  # answered without any fault
     told: bool = False  # a message speaks of it
 
     def complete(self, profile: dict[str, Any]) -> bool:
@@ -123,11 +124,11 @@ def polls(log: Iterable[Mapping[str, Any]]) -> dict[str, list[Poll]]:
         rounds = found.setdefault(record["serial"], [])
         block = (record["fc"], record["address"])
         end = record["utc_us"][1]
-        if not rounds or block in rounds[-1].words or end - rounds[-1].ends_us[-1] > POLL_GAP_US:
+        if not rounds or block in rounds[-1].words or end - max(rounds[-1].ends_us.values()) > POLL_GAP_US:
             rounds.append(Poll(record["serial"]))
         poll = rounds[-1]
         poll.words[block] = record["words"]
-        poll.ends_us.append(end)
+        poll.ends_us[block] = end
         if record["fault"] is None:
             poll.clean.add(block)
     return found
@@ -139,6 +140,9 @@ def instant_us(ts: str) -> tuple[int, int]:
     at = datetime.strptime(ts, "%Y-%m-%dT%H:%M:%S.%fZ" if fraction else "%Y-%m-%dT%H:%M:%SZ")
     since = at.replace(tzinfo=timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return since // timedelta(microseconds=1), 1000 if fraction else 1_000_000
+
+
+Registers = Mapping[str, tuple[Any, str]]  # a message's, OBIS: (value, unit)
 
 
 def expected(meter: Meter, words: Words, decode: Decode) -> dict[str, tuple[Decimal, str]]:
@@ -153,32 +157,48 @@ def expected(meter: Meter, words: Words, decode: Decode) -> dict[str, tuple[Deci
     return values
 
 
-def difference(meter: Meter, poll: Poll, registers: Mapping[str, tuple[Any, str]], decode: Decode) -> str:
-    """Return how a message's registers differ from what the wire said, "" when they do not.
+class Truth:
+    """What a message about a poll has to say."""
 
-    A block that the gateway did not hear may be absent, but only as a whole.
-    """
-    truth = expected(meter, poll.words, decode)
-    for obis, (value, unit) in registers.items():
-        if obis == STATUS:
-            continue
-        if obis not in truth:
-            return f"{obis} is {value}, and the meter did not say so"
-        if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or (value, unit) != truth[obis]:
-            return f"{obis} is {value} {unit}, not {truth[obis][0]} {truth[obis][1]}"
-    for block in poll.words:
-        part = expected(meter, {block: poll.words[block]}, decode)
-        missing = [obis for obis in part if obis not in registers]
-        if missing and len(missing) < len(part):
-            return f"{missing[0]} is missing"
-    return ""
+    def __init__(self, meter: Meter, poll: Poll, decode: Decode):
+        self.poll = poll
+        self.first_us = min(poll.ends_us.values())
+        self._blocks = {block: expected(meter, {block: words}, decode) for block, words in poll.words.items()}
+
+    def difference(self, registers: Registers) -> str:
+        """Return how a message's registers differ from what the wire said, "" when they do not.
+
+        A block that the gateway did not hear may be absent, but only as a whole.
+        """
+        truth = {obis: value for block in self._blocks.values() for obis, value in block.items()}
+        for obis, (value, unit) in registers.items():
+            if obis == STATUS:
+                continue
+            if obis not in truth:
+                return f"{obis} is {value}, and the meter did not say so"
+            if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or (value, unit) != truth[obis]:
+                return f"{obis} is {value} {unit}, not {truth[obis][0]} {truth[obis][1]}"
+        for block in self._blocks.values():
+            missing = [obis for obis in block if obis not in registers]
+            if missing and len(missing) < len(block):
+                return f"{missing[0]} is missing"
+        return ""
+
+    def away_us(self, at_us: int, registers: Registers) -> int:
+        """Return how far `at_us` is from the reading's instant: the first reply of which the message tells."""
+        told = [end for block, end in self.poll.ends_us.items() if self._blocks[block].keys() & registers.keys()]
+        return abs(min(told or self.poll.ends_us.values()) - at_us)
 
 
 class _Judge:
     def __init__(self, meters: Iterable[Meter], log: Iterable[Mapping[str, Any]], decode: Decode):
         self.meters = {meter.serial: meter for meter in meters}
         self.polls = polls(log)
-        self.decode = decode
+        self.truths = {
+            serial: [Truth(self.meters[serial], poll, decode) for poll in rounds]
+            for serial, rounds in self.polls.items()
+            if serial in self.meters
+        }
         self.verdict = Verdict()
 
     def fault(self, text: str) -> None:
@@ -208,25 +228,24 @@ class _Judge:
         self.verdict.readings[serial] = self.verdict.readings.get(serial, 0) + 1
         return self.fault(f"{name}: {problem}") if problem else None
 
-    def _reading(self, meter: Meter, at: int, bound: int, registers: Mapping[str, tuple[Any, str]]) -> str:
+    def _reading(self, meter: Meter, at: int, bound: int, registers: Registers) -> str:
         """Find the poll that a reading speaks of; return what is wrong with it, "" when nothing is."""
-
-        def away(poll: Poll) -> int:
-            return min(abs(end - at) for end in poll.ends_us)
-
-        rounds = [poll for poll in self.polls.get(meter.serial, ()) if not poll.told]
-        near = sorted((poll for poll in rounds if away(poll) <= bound), key=away)
-        for poll in near:
-            if not difference(meter, poll, registers, self.decode):
-                poll.told = True
-                return ""
-        if near:
-            near[0].told = True
-            return difference(meter, near[0], registers, self.decode)
-        for poll in sorted(rounds, key=away):
-            if not difference(meter, poll, registers, self.decode):
-                poll.told = True
-                return f"its time is {away(poll) // 1000} ms from the reply's"
+        rounds = self.truths.get(meter.serial, [])
+        begin = bisect_left(rounds, at - bound - POLL_GAP_US, key=lambda truth: truth.first_us)
+        end = bisect_right(rounds, at + bound, key=lambda truth: truth.first_us)
+        nearest = None
+        for some in (rounds[begin:end], rounds):  # all of them only when none is near: to say by how much it is off
+            fresh = [truth for truth in some if not truth.poll.told]
+            fresh.sort(key=lambda truth: truth.away_us(at, registers))
+            nearest = nearest or next(iter(fresh), None)
+            for truth in fresh:
+                if not truth.difference(registers):
+                    truth.poll.told = True
+                    away = truth.away_us(at, registers)
+                    return "" if away <= bound else f"its time is {away // 1000} ms from the reply's"
+        if nearest and nearest.away_us(at, registers) <= bound:
+            nearest.poll.told = True
+            return nearest.difference(registers)
         return "the meter gave no such reply"
 
 
@@ -278,6 +297,7 @@ def judge(
     untold = sum(
         not poll.told and poll.complete(court.meters[serial].profile)
         for serial, rounds in court.polls.items()
+        if serial in court.meters
         for poll in rounds
     )
     verdict.uncommitted = max(0, untold - verdict.lost)

@@ -59,7 +59,12 @@ def check(config: Path) -> list[Problem]:
 
     secrets = config.with_name("secrets.json")
     raw = secrets.read_bytes() if secrets.exists() else b""
-    _, _, problems = rules.read(config.read_bytes(), raw, rules.profile)
+    good, _, problems = rules.read(config.read_bytes(), raw, rules.profile)
+    board = json.loads((paths.BOARDS / "desktop" / "board.json").read_text())
+    there = [uart["id"] for uart in board["uarts"]]
+    for number, bus in enumerate(good["buses"] if good else ()):
+        if bus["uart"] not in there:
+            problems.append((f"buses[{number}].uart", str(bus["uart"]), f"a UART of the desktop board: {there}"))
     return list(problems)
 
 
@@ -103,6 +108,16 @@ def _die_with_parent() -> Callable[[], None] | None:
 die_with_parent = _die_with_parent()
 
 
+def in_own_group() -> None:
+    """What a gateway does first: a Ctrl-C at the desk must reach only us, who stop it in good order.
+
+    Not a session of its own: its leader would take the line's terminal for its controlling one, and die with it.
+    """
+    os.setpgid(0, 0)
+    if die_with_parent:
+        die_with_parent()
+
+
 class Gateway:
     """One gateway process. Call every method from one thread that lives as long as it: its death ends the gateway.
 
@@ -136,11 +151,9 @@ class Gateway:
         environment.update({f"MESHEMS_UART{number}": path for number, path in self._uarts.items()})
         command = [interpreter(), "-X", f"heapsize={HEAP}", str(paths.FIRMWARE / "main.py")]
         try:
-            # Its own session: a Ctrl-C at the desk reaches only us, and we stop it in good order.
             self._process = subprocess.Popen(
                 command, cwd=self.state, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
-                preexec_fn=die_with_parent,
+                stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=in_own_group,
             )  # fmt: skip
         except OSError as error:
             raise RunError(f"{command[0]}: {error.strerror}; set MICROPYTHON=/path/to/micropython") from None
