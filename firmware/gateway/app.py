@@ -8,8 +8,9 @@ import gc
 import machine
 from micropython import const
 
-from gateway import data, log
+from gateway import log
 from gateway.health import WATCHDOG_MS, Health
+from lib import once
 
 _BUS_LIMIT_MS = const(20000)  # the longest that a task may show no life; the watchdog bites WATCHDOG_MS later
 _UPLINK_LIMIT_MS = const(60000)
@@ -62,7 +63,7 @@ def _made():
     conf, secrets, problems = build.configuration()
     gc.collect()
     gateway = Gateway(conf, secrets, problems) if conf else None
-    data.forget("gateway.build")
+    once.forget("gateway.build")
     return gateway
 
 

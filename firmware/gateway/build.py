@@ -10,7 +10,7 @@ from gateway.dating import Dating
 from gateway.ids import Ids
 from gateway.metering import Bus, Meter
 from gateway.recorder import Recorder
-from lib import proto
+from lib import once, proto
 from lib.journal import Journal
 from lib.media.rs485 import RS485
 
@@ -30,7 +30,7 @@ def configuration():
     if not problems:
         parsed.save(conf, secrets)
     for name in ("gateway.config", "lib.schema", "lib.strictjson"):
-        data.forget(name)
+        once.forget(name)
     return conf, secrets, len(problems)
 
 
@@ -111,6 +111,8 @@ def _meters(conf, ids):
         batches = proto.load(protocol).plan(profile)
         profile = None
         schema = ids.schema("".join([batch.points for batch in batches]))
+        for batch in batches:
+            batch.points = None  # it stands in the schema now
         for meter in conf["meters"]:
             if meter["profile"] == name:
                 link = {"address": meter["address"]}

@@ -17,13 +17,6 @@ def open_data(name):
     raise OSError(2, name)
 
 
-def forget(name):
-    """Give back the memory of the module `name` ("gateway.config"): it was needed at start only."""
-    package, part = name.rsplit(".", 1)
-    del sys.modules[name]
-    delattr(sys.modules[package], part)
-
-
 def load(name):
     """Return the parsed JSON of the data file `name`; OSError when it is missing, ValueError when it is broken."""
     with open_data(name) as file:

@@ -1,18 +1,24 @@
-"""Calls what is needed once, and gives the memory of its module back: on the chip code lies in the heap.
+"""Gives the memory of modules back that are needed once: on the chip their code lies in the heap.
 
     once.call("lib.proto.modbus.rules", "problems", profile)
+    once.forget("gateway.build")
 """
 import sys
 
 
+def forget(name):
+    """Drop the module `name` ("lib.x.y"); its names stay in the interpreter's table."""
+    package, part = name.rsplit(".", 1)
+    del sys.modules[name]
+    delattr(sys.modules[package], part)
+
+
 def call(name, function, *args):
-    """Return what `function` of the module `name` ("lib.x.y") returns. A module that was loaded before stays."""
+    """Return what `function` of the module `name` returns, and forget the module. One that was loaded before stays."""
     kept = name in sys.modules
     module = __import__(name, None, None, (function,))
     try:
         return getattr(module, function)(*args)
     finally:
         if not kept:
-            package, part = name.rsplit(".", 1)
-            del sys.modules[name]
-            delattr(sys.modules[package], part)
+            forget(name)

@@ -36,6 +36,8 @@ keep, sleep_ms = health.Health.keep, asyncio.sleep_ms
 
 async def sleep_or_freeze(ms):
     if state["frozen"] and asyncio.current_task() in tasks:
+        print("frozen", uptime_ms())
+        asyncio.create_task(end())
         await asyncio.Event().wait()
     await sleep_ms(ms)
 
@@ -54,11 +56,14 @@ def keep_and_mark(self, name, start, limit_ms):
 
 
 async def freeze(limit_ms):
+    print("limit", limit_ms)
+    state["limit"] = limit_ms
     await sleep_ms(FREEZE_MS)
     state["frozen"] = True
-    print("frozen", uptime_ms())
-    print("limit", limit_ms)
-    await sleep_ms(limit_ms + health.TICK_MS + WATCH_MS)
+
+
+async def end():
+    await sleep_ms(state["limit"] + health.TICK_MS + WATCH_MS)
     raise SystemExit("end of watch")
 
 

@@ -22,14 +22,16 @@ def write(name, value):
 
 
 def setup():
-    sys.path.insert(0, "")  # files beside the configuration, as on the chip
-    try:
-        os.mkdir("profiles")
-    except OSError:
-        pass
+    for folder in ("data", "data/profiles"):
+        try:
+            os.mkdir(folder)
+        except OSError:
+            pass
+    if "data" not in sys.path:
+        sys.path.insert(0, "data")  # the current folder is not on the path of every board
     write("gateway.json", CONFIG)
     write("secrets.json", {})
-    write("profiles/mine.json", PROFILE)
+    write("data/profiles/mine.json", PROFILE)
     assert build.configuration()[2] == 0
 
 
@@ -47,8 +49,8 @@ def test_a_change_of_any_file_is_judged():
         ("gateway.json", dict(CONFIG, gatewayId="h"), 0),
         ("gateway.json", dict(CONFIG, gatewayId=""), 1),
         ("secrets.json", {"uplinks": {"x": {"username": "u"}}}, 1),
-        ("profiles/mine.json", dict(PROFILE, blk=[[3, 0, 4, 1]]), 0),
-        ("profiles/mine.json", dict(PROFILE, blk=[[3, 0, 1, 1]]), 1),
+        ("data/profiles/mine.json", dict(PROFILE, blk=[[3, 0, 4, 1]]), 0),
+        ("data/profiles/mine.json", dict(PROFILE, blk=[[3, 0, 1, 1]]), 1),
     )
     for name, value, problems in changed:
         setup()
@@ -60,7 +62,7 @@ def test_a_change_of_any_file_is_judged():
 
 def test_a_profile_that_broke_is_named_again_at_each_start():
     setup()
-    write("profiles/mine.json", dict(PROFILE, blk=[[3, 0, 200, 1]]))
+    write("data/profiles/mine.json", dict(PROFILE, blk=[[3, 0, 200, 1]]))
     for _ in range(2):
         assert build.configuration()[2] > 0
 

@@ -125,6 +125,10 @@ def test_a_line_may_say_why_it_stands_as_it_is(broken):
     assert broken(LIB, "x = 1 / 2  # rule: shown to the installer only") == set()
 
 
+def test_what_tools_leave_behind_is_not_looked_at(broken):
+    assert broken(".pytest_cache/v/x.py", "x = 1  # fixes #7") == set()
+
+
 def test_a_reason_is_needed(broken):
     assert broken(LIB, "x = 1 / 2  # rule:") == {"division"}
 

@@ -100,11 +100,14 @@ def _files(root):
     if listed.returncode == 0:
         names = {name for name in listed.stdout.split("\0") if name}
     else:
-        names = {
-            str(path.relative_to(root)) for path in root.rglob("*")
-            if not {".git", ".venv", "node_modules", "__pycache__"} & set(path.relative_to(root).parts)
-        }  # fmt: skip
+        names = {path.relative_to(root) for path in root.rglob("*") if not _made(path.relative_to(root).parts)}
     return sorted(root / name for name in names if (root / name).is_file())
+
+
+def _made(parts):
+    """True for what tools leave behind, in a tree without git to say so."""
+    hidden = any(part.startswith(".") and part != ".ci" for part in parts[:-1])
+    return hidden or bool({"node_modules", "__pycache__", "build"} & set(parts))
 
 
 def _in(root, path, folder):
