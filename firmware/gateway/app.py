@@ -75,7 +75,8 @@ def main():
         gc.collect()
         if gateway:
             asyncio.run(gateway.run())
-        log.error("config", "no valid configuration: nothing to run")
+        else:
+            log.error("config", "no valid configuration: nothing to run")
     except KeyboardInterrupt:
         if gateway:
             asyncio.run(gateway.close())

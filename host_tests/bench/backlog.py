@@ -9,13 +9,15 @@ import sys
 
 import caught
 
+from lib import twin
+
 EVERY_MS = 60000
 
 gateway = caught.gateway()
 meters = [meter for bus in gateway.buses for meter in bus.meters]
 codes = []  # of each meter: the OBIS codes of its values
 for meter in meters:
-    rows = "".join(batch.points for batch in meter.batches).split("\n")
+    rows = twin.load("schema%d" % meter.schema).decode().split("\n")
     codes.append([row.split(" ")[0] for row in rows if row])
 for n in range(int(sys.argv[1])):
     turn, which = divmod(n, len(meters))
