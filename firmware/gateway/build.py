@@ -28,7 +28,10 @@ def configuration():
     for path, found, allowed in problems:
         log.error("config", "%s: found %s, allowed %s" % (path, found, allowed))
     if not problems:
-        parsed.save(conf, secrets)
+        try:
+            parsed.save(conf, secrets)
+        except OSError as error:  # it is judged again at the next start, and runs all the same
+            log.warn("config", "cannot be kept: %r" % error)
     for name in ("gateway.config", "lib.schema", "lib.strictjson"):
         once.forget(name)
     return conf, secrets, len(problems)

@@ -79,3 +79,20 @@ def test_damaged_copies_are_as_none():
         with open(name, "wb") as file:
             file.write(b"junk")
     assert twin.load("parsed") is None and parsed.load() is None
+
+
+def test_a_verdict_that_cannot_be_kept_does_not_stop_the_start():
+    save = twin.save
+
+    def refuse(name, data):
+        if name == "parsed":
+            raise OSError(28)
+        save(name, data)
+
+    setup()
+    write("gateway.json", dict(CONFIG, gatewayId="h"))
+    twin.save = refuse
+    conf, _, problems = build.configuration()
+    twin.save = save
+    assert conf["gatewayId"] == "h" and problems == 0 and parsed.load() is None
+    assert build.configuration()[2] == 0 and parsed.load()
