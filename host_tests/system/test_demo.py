@@ -115,8 +115,9 @@ def test_fewer_readings_than_the_cadence_promises_fail(monkeypatch, capsys):
     monkeypatch.setattr(plan, "troubles", [demo.Trouble("silent", "SN-2", 0, 60)])
     monkeypatch.setattr(plan, "excused", lambda seconds: [])
     assert demo.run_demo(plan) == 1
-    complaint, why, last = capsys.readouterr().out.strip().split("\n")[-3:]
-    assert complaint.startswith("pole-1: ") and "SN-2" in complaint, "the gateway's own words"
+    *lines, why, last = capsys.readouterr().out.strip().split("\n")
+    # SN-1 may complain too: at the end every meter falls silent, and one poll can be under way
+    assert any(line.startswith("pole-1: ") and "SN-2" in line for line in lines), "the gateway's own words"
     assert "cadence: 0 readings of SN-2" in why
     assert "lost 0" in last and "wrong 0" in last
 
