@@ -96,7 +96,7 @@ def parts(conf, secrets, problems):
             northbound = Northbound(conf["feederId"], conf["gatewayId"], ids, every, epoch, points)
             secret = secrets.get("uplinks", {}).get(name, {})
             dating = Dating(journal, now, boot)
-            outlets.append(Outlet(uplink, secret, journal, ids.cursor(name), ids, northbound, dating, now, problems))
+            outlets.append(Outlet(uplink, secret, journal, ids.cursor(name), northbound, dating, now, problems))
     return now, journal, recorder, buses, outlets
 
 

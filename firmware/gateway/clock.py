@@ -42,14 +42,13 @@ def uptime_at(ticks):
 
 
 class Clock:
-    """UTC of this boot. `source` is one of the constants above; `steps` counts how often the offset was set."""
+    """UTC of this boot. `source` is a place in SOURCES."""
 
     def __init__(self, rtc, nvs, uptime=uptime_ms):
         self._rtc = rtc
         self._nvs = nvs
         self._uptime = uptime
         self.source = NONE
-        self.steps = 0
         self._offset = 0  # unix ms at uptime 0
         self._bound = 0  # ms, at `_set_at`
         self._set_at = 0  # uptime ms
@@ -71,7 +70,6 @@ class Clock:
         self._offset = unix_ms - self._set_at
         self._bound = bound_ms
         self.source = source
-        self.steps += 1
 
     def set(self, unix_ms, source, bound_ms):
         """Take `unix_ms` as the time of now; return by how many ms that moves it, None when it was not known.

@@ -23,11 +23,6 @@ class Replay:
         self._dated = None
         self.dropped = 0
 
-    @property
-    def lost(self):
-        """Return how many records the journal lost before they could be read: overwritten or damaged."""
-        return self._reader.lost
-
     def _frame(self):
         """Take the next frame of records; return whether there is one."""
         while True:

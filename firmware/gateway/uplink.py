@@ -20,11 +20,10 @@ _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 class Outlet:
     """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to acknowledge."""
 
-    def __init__(self, config, secrets, journal, cursor, ids, northbound, dating, now, problems):
+    def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems):
         self.name = config["name"]
         self._journal = journal
         self._cursor = cursor
-        self._ids = ids
         self._northbound = northbound
         self._dating = dating
         self._clock = now
@@ -61,7 +60,7 @@ class Outlet:
 
     async def _serve(self, life, generation):
         trusted = None
-        replay = Replay(self._journal, self._ids, self._dating, self.acked)
+        replay = Replay(self._journal, self._northbound.ids, self._dating, self.acked)
         while self._client.connected and self._client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted:
@@ -84,8 +83,7 @@ class Outlet:
         await self._client.publish(self._northbound.root + "/status", text, retain=True, generation=generation)
 
     def _acknowledged(self, token):
-        if token is not None:
-            self.acked = token + 1
+        self.acked = max(self.acked, token + 1)  # a task that was started anew has sent some twice
 
     def keep(self, at_once=False):
         """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""

@@ -91,7 +91,7 @@ class Pole:
         northbound = Northbound("f", "g", Ids(), {1: 60}, 0, 1)
         config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
         dating = Dating(self.journal, self.clock, 1)
-        return Outlet(config, {}, self.journal, 1, Ids(), northbound, dating, self.clock, 0)
+        return Outlet(config, {}, self.journal, 1, northbound, dating, self.clock, 0)
 
     async def serve(self, ms=40):
         task = asyncio.create_task(self.outlet.run(Life()))
@@ -199,3 +199,10 @@ async def test_it_shows_life_with_and_without_a_connection():
     await asyncio.sleep_ms(20)
     task.cancel()
     assert without > 3 and life.beats > without + 3
+
+
+def test_the_prefix_never_goes_back():
+    pole = Pole(6)
+    for token in (0, 1, 2, 0, 1):
+        pole.client.on_ack(token)
+    assert pole.outlet.acked == 3

@@ -7,7 +7,7 @@
 
 A protocol is a folder here with the names NAME POINT ACTIONS check plan session. A batch that `plan` returns says in
 `every` in which polls it is read, in `size` how many points it has, and in `points` which: for each a newline and
-"OBIS UNIT EXPONENT", as in "\n1.8.0 kWh -3"; one text, because a tuple for each would cost ten times the memory.
+"OBIS UNIT EXPONENT", as in "\n1.8.0 kWh -3"; one text, because a tuple for each costs a multiple of the memory.
 """
 
 OK = 0
