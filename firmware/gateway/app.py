@@ -63,7 +63,8 @@ def _made():
     conf, secrets, problems = build.configuration()
     gc.collect()
     gateway = Gateway(conf, secrets, problems) if conf else None
-    once.forget("gateway.build")
+    for name in ("gateway.build", "gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
+        once.forget(name)
     return gateway
 
 

@@ -90,10 +90,11 @@ def parts(conf, secrets, problems):
         from gateway.uplink import Outlet
 
         epoch = _epoch(nvs, journal.empty)
+        names = ids.names()
         points = max([sum([batch.size for batch in meter.batches]) for bus in buses for meter in bus.meters] or (0,))
         for uplink in conf["uplinks"]:
             name = uplink["name"]
-            northbound = Northbound(conf["feederId"], conf["gatewayId"], ids, every, epoch, points)
+            northbound = Northbound(conf["feederId"], conf["gatewayId"], names, every, epoch, points)
             secret = secrets.get("uplinks", {}).get(name, {})
             dating = Dating(journal, now, boot)
             outlets.append(Outlet(uplink, secret, journal, ids.cursor(name), northbound, dating, now, problems))

@@ -5,10 +5,12 @@
     schema = ids.schema(columns)     # columns = "\\n1.8.0 kWh -3\\n32.7.0 V -3", as a protocol's `points`
 
 Kept in two copies each (lib/twin): a kWh in the backlog must reach its own family after `meters` was
-re-ordered, so a number is on flash before the first record that uses it.
+re-ordered, so a number is on flash before the first record that uses it. Needed at start only: `names` is what a
+running gateway knows of them.
 """
 import json
 
+from gateway.names import Names
 from lib import twin
 
 
@@ -34,10 +36,6 @@ class Ids:
         """Return the slot of the meter `serial`: 1 to 65535."""
         return self._number("slots", serial)
 
-    def serial(self, slot):
-        """Return the serial that owns `slot`; None for one that was never given."""
-        return self._kept["slots"][slot - 1] if 0 < slot <= len(self._kept["slots"]) else None
-
     def cursor(self, name):
         """Return the cursor number of the outlet `name`: 1 to 255."""
         return self._number("cursors", name)
@@ -45,8 +43,10 @@ class Ids:
     def schema(self, columns):
         """Return the number of the layout `columns`."""
         for number in range(1, self._kept["schemas"] + 1):
-            if self.columns(number) == columns:
-                self._columns[number] = columns  # one copy in memory: the profile's
+            if self._columns.get(number) == columns:
+                return number
+            if twin.load("schema%d" % number) == columns.encode():
+                self._columns[number] = columns
                 return number
         number = self._kept["schemas"] + 1
         twin.save("schema%d" % number, columns.encode())
@@ -55,11 +55,6 @@ class Ids:
         self._columns[number] = columns
         return number
 
-    def columns(self, number):
-        """Return the columns of schema `number`, or None when it is not known."""
-        if number not in self._columns:
-            kept = twin.load("schema%d" % number)
-            if not kept:
-                return None
-            self._columns[number] = kept.decode()
-        return self._columns[number]
+    def names(self):
+        """Return the Names of all slots, and of the schemas given out."""
+        return Names(self._kept["slots"], self._columns)

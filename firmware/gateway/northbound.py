@@ -23,10 +23,10 @@ class Northbound:
     `every` maps a slot to s of its meter; `epoch` is the journal's, the upper part of `seq`; `root` begins each topic.
     """
 
-    def __init__(self, feeder, gateway, ids, every, epoch, points):
+    def __init__(self, feeder, gateway, names, every, epoch, points):
         self._feeder = feeder
         self._gateway = gateway
-        self.ids = ids
+        self.names = names
         self._every = every
         self._epoch = epoch
         self._buf = bytearray(_HEAD + _REGISTER * points)
@@ -46,7 +46,7 @@ class Northbound:
 
         The payload is a memoryview that the next call overwrites.
         """
-        serial = self.ids.serial(record.slot) if record.slot else self._gateway
+        serial = self.names.serial(record.slot) if record.slot else self._gateway
         scope = "%s/meter/%s/" % (self.root, serial) if record.slot else self.root + "/gateway/"
         bound = record.bound_ms + _RESOLUTION_MS
         self._at = 0
@@ -80,7 +80,7 @@ class Northbound:
             return
         suspect = record.tag & records.FLAGGED or record.source == clock.NONE
         quality = "suspect" if suspect else "good"
-        columns = self.ids.columns(record.what)
+        columns = self.names.columns(record.what)
         at = 1
         for value in record.values:
             end = columns.find("\n", at)

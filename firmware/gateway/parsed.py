@@ -5,14 +5,11 @@ Judging takes a large part of a small board's heap, and the names of the modules
 import json
 from binascii import crc32
 
-from gateway import data
+from gateway import VERSION, data
 from lib import twin
 
-VERSION = "0.1.0"  # of the firmware: another one judges anew
-
-
 def _mark(conf):
-    """Return the CRC32 of all that the verdict stands on: version, both files, and the profiles that `conf` names."""
+    """Return the CRC32 of all that the verdict stands on: the firmware's version, both files, and the profiles that `conf` names."""
     names = ["gateway.json", "secrets.json"]  # of the current folder; profiles are found where the firmware's data are
     for meter in conf["meters"]:
         name = "profiles/%s.json" % meter["profile"]

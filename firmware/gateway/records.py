@@ -112,8 +112,8 @@ def _put_bitmap(buf, at, values):
 class Decoder:
     """Reads frames back: `begin` puts the frame's head into the attributes, then `record` is called count times."""
 
-    def __init__(self, ids):
-        self._ids = ids
+    def __init__(self, names):
+        self._names = names
         self._last = {}
         self.boot = self.uptime = self.source = self.utc = self.bound = 0  # utc in 10 ms from 2024
 
@@ -161,7 +161,7 @@ class Decoder:
         buf = self._buf
         if tag & KEY:
             schema, at = varint.get(buf, at)
-            columns = self._ids.columns(schema)
+            columns = self._names.columns(schema)
             if columns is None:
                 raise ValueError("unknown schema")
             last = [0] * columns.count("\n")

@@ -13,9 +13,9 @@ class Replay:
     unix_ms, source, bound_ms of its instant. `dropped` counts records that are in the journal but cannot be known.
     """
 
-    def __init__(self, journal, ids, dating, ordinal):
+    def __init__(self, journal, names, dating, ordinal):
         self._reader = journal.reader(ordinal)
-        self._decoder = Decoder(ids)
+        self._decoder = Decoder(names)
         self._dating = dating
         self._from = ordinal
         self._next = 0  # ordinal of the frame's next record

@@ -7,8 +7,7 @@ import asyncio
 
 from micropython import const
 
-from gateway import clock, log
-from gateway.parsed import VERSION
+from gateway import VERSION, clock, log
 from gateway.replay import Replay
 from lib.mqtt import MQTTClient, Stale
 
@@ -60,7 +59,7 @@ class Outlet:
 
     async def _serve(self, life, generation):
         trusted = None
-        replay = Replay(self._journal, self._northbound.ids, self._dating, self.acked)
+        replay = Replay(self._journal, self._northbound.names, self._dating, self.acked)
         while self._client.connected and self._client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted:

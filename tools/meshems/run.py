@@ -145,11 +145,12 @@ class Gateway:
         self._watchdog.unlink(missing_ok=True)
         self._fed = ("", time.monotonic())
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MESHEMS_UART")}
-        environment["MICROPYPATH"] = f"{paths.BOARDS / 'desktop'}:{paths.FIRMWARE}:.frozen"
+        firmware = os.environ.get("MESHEMS_FIRMWARE", paths.FIRMWARE)  # or what ships, see ship.py
+        environment["MICROPYPATH"] = f"{paths.BOARDS / 'desktop'}:{firmware}:.frozen"
         environment["MESHEMS_RESET_CAUSE"] = str(cause)
         environment["PYTHONUNBUFFERED"] = "1"
         environment.update({f"MESHEMS_UART{number}": path for number, path in self._uarts.items()})
-        command = [interpreter(), "-X", f"heapsize={HEAP}", str(paths.FIRMWARE / "main.py")]
+        command = [interpreter(), "-X", f"heapsize={HEAP}", "-c", "import boot\nimport main"]
         try:
             self._process = subprocess.Popen(
                 command, cwd=self.state, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

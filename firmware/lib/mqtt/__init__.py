@@ -7,8 +7,8 @@
     await client.publish("pole-07/telemetry", payload, token=ordinal, generation=generation)
 
 It keeps the connection by itself and never sends a message twice: who publishes goes back, on each new connection, to
-the message after the last token that came through `on_ack`. `packet` is the codec, `window` what is on the way, `link`
-the socket.
+the message after the last token that came through `on_ack`. `packet` and `hello` are the codec, `window` what is on the
+way, `link` the socket.
 """
 import asyncio
 import random
@@ -16,6 +16,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
+from lib import once
 from lib.mqtt import packet
 from lib.mqtt.link import LIMIT, Link
 from lib.mqtt.window import Window
@@ -26,9 +27,8 @@ _CONNECT_MS = const(60000)  # name, TCP, TLS and CONNACK: 4 round trips, crypto,
 _STABLE_MS = const(60000)  # a connection that lasted so long ends the back-off
 _BACKOFF_MS = const(1000)  # the first pause, times 0.5 to 1.5
 _LONGEST_MS = const(120000)
+_HELLO = const("lib.mqtt.hello")
 _COPIED = const(300)  # bytes of a message that is worth an allocation
-# 3.2.2.3
-REFUSED = "", "protocol version", "client id", "server unavailable", "user name or password", "not authorised"
 
 
 class Stale(Exception):
@@ -158,7 +158,8 @@ class MQTTClient:
                 self._began = ticks_ms()
                 self.state = "connecting"
                 try:
-                    self._link.start(*self._server, packet.connect(self._id, *self._login, self._keepalive, self._will))
+                    hello = once.call(_HELLO, "connect", self._id, *self._login, self._keepalive, self._will)
+                    self._link.start(*self._server, hello)
                     while self.state in ("connecting", "connected"):
                         await asyncio.sleep_ms(self.tick_ms)
                         beat()
@@ -242,7 +243,7 @@ class MQTTClient:
         if code:
             if code in (4, 5):  # nothing that time heals
                 self._delay = _LONGEST_MS
-            self._lose("refused: " + (REFUSED[code] if code < len(REFUSED) else str(code)))
+            self._lose(once.call(_HELLO, "refusal", code))
             self.state = self.error
             return
         self.stats["connects"] += 1
@@ -257,7 +258,8 @@ class MQTTClient:
         self._up.set()
 
     def _subscribe(self, topics):
-        self._link.put(packet.subscribe(self._window.add(0, ticks_ms(), subscription=True), topics))
+        pid = self._window.add(0, ticks_ms(), subscription=True)
+        self._link.put(once.call(_HELLO, "subscribe", pid, topics))
 
     async def _admit(self, size, qos, generation):
         """Wait until the message may go over the connection `generation`."""

@@ -4,7 +4,8 @@
     decoder.filled(sock.readinto(decoder.room()))
     kind = decoder.next()           # PUBLISH: see decoder.topic, .msg, .pid; 0: more bytes are needed
 
-Numbers in brackets are sections of the OASIS standard of 29 October 2014. QoS 2 is not spoken.
+Numbers in brackets are sections of the OASIS standard of 29 October 2014. QoS 2 is not spoken. What only the begin of
+a connection needs stands in hello.py.
 """
 
 CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP = 2, 3, 4, 9, 13  # types of packets from the broker (2.2.1)
@@ -17,7 +18,7 @@ class Malformed(Exception):
     """The broker sent what MQTT 3.1.1 does not allow, or what was never asked for; the text says what."""
 
 
-def _new(first, length, more=0):
+def new(first, length, more=0):
     """Return a packet with its fixed header filled in and `length` bytes to follow, and `more` behind it (2.2)."""
     n, rest = 1, length + more
     while rest > 127:
@@ -33,43 +34,6 @@ def _new(first, length, more=0):
     return packet
 
 
-def _text(text):
-    text = bytes(memoryview(text))  # of a str its UTF-8
-    return bytes((len(text) >> 8, len(text) & 255)) + text
-
-
-def _packet(first, body):
-    packet = _new(first, len(body))
-    packet[-len(body) :] = body
-    return packet
-
-
-def connect(client_id, user, password, keepalive, will):
-    """Return a CONNECT (3.1) that keeps its session; `will` is None or (topic, msg, retain, qos), `keepalive` in s."""
-    flags = 0
-    texts = [client_id]
-    if will:
-        topic, msg, retain, qos = will
-        flags = 4 | qos << 3 | bool(retain) << 5
-        texts += topic, msg
-    if user is not None:
-        flags |= 128
-        texts.append(user)
-        if password is not None:  # never without a user name (MQTT-3.1.2-22)
-            flags |= 64
-            texts.append(password)
-    body = b"\x00\x04MQTT\x04" + bytes((flags, keepalive >> 8, keepalive & 255))
-    return _packet(0x10, body + b"".join([_text(text) for text in texts]))
-
-
-def subscribe(pid, topics):
-    """Return one SUBSCRIBE (3.8) for all of {topic: qos}."""
-    body = bytes((pid >> 8, pid & 255))
-    for topic, qos in topics.items():
-        body += _text(topic) + bytes((qos,))
-    return _packet(0x82, body)
-
-
 def puback(pid):
     """Return a PUBACK (3.4)."""
     return bytes((0x40, 2, pid >> 8, pid & 255))
@@ -82,7 +46,7 @@ def publish(topic, msg, retain, qos, pid, more=0):
     """
     n = len(topic)
     length = 2 + n + 2 * qos + len(msg)
-    packet = _new(0x30 | qos << 1 | bool(retain), length, more)
+    packet = new(0x30 | qos << 1 | bool(retain), length, more)
     at = len(packet) - length
     packet[at] = n >> 8
     packet[at + 1] = n & 255

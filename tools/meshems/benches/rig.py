@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshems import paths
+from meshems import paths, ship
 from meshems.benches.broker import HOST
 from meshems.run import die_with_parent, in_own_group, install, interpreter
 
@@ -150,11 +150,12 @@ class Rig:
         self._processes: list[Process] = []
 
     def __enter__(self) -> "Rig":
-        self._compile(paths.BOARDS / "desktop", self.board)
-        self._compile(paths.FIRMWARE, self.firmware)
-        for file in self.firmware.rglob("*.mpy"):
-            name = ".".join(file.relative_to(self.firmware).with_suffix("").parts).removesuffix(".__init__")
-            self.sizes[name] = file.stat().st_size
+        try:
+            mpy_cross = program("MPY_CROSS", "mpy-cross")
+            ship.build(paths.BOARDS / "desktop", self.board, mpy_cross, short=False)
+            self.sizes = ship.build(paths.FIRMWARE, self.firmware, mpy_cross)
+        except ship.ShipError as error:
+            raise BenchError(str(error)) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,21 +167,6 @@ class Rig:
             if line.stdout:
                 line.stdout.close()
         shutil.rmtree(self.root, ignore_errors=True)
-
-    def _compile(self, source: Path, target: Path) -> None:
-        """Compile every module as the build does, and copy the data beside them."""
-        for file in sorted(source.rglob("*")):
-            inside = file.relative_to(source)
-            if file.suffix == ".json":
-                (target / inside).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, target / inside)
-            elif file.suffix == ".py":
-                out = (target / inside).with_suffix(".mpy")
-                out.parent.mkdir(parents=True, exist_ok=True)
-                command = [program("MPY_CROSS", "mpy-cross"), "-O3", "-o", str(out), "-s", inside.stem, str(file)]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise BenchError(f"{file}: {(done.stderr or done.stdout).strip()}")
 
     def state(self, name: str, conf: Mapping[str, Any]) -> Path:
         """Return a fresh state directory with this configuration, and a clock that is right."""
@@ -215,7 +201,9 @@ class Rig:
     def start(self, state: Path, *arguments: str, heap_kb: int) -> Process:
         """Start an interpreter on the board `state`: `arguments` as for `micropython`."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MESHEMS_")}
-        environment["MICROPYPATH"] = f"{self.board}:{self.firmware}:{SCRIPTS}:.frozen"
+        # Each module keeps the path that it was found under: on a chip that is short.
+        board, firmware = (os.path.relpath(folder, state) for folder in (self.board, self.firmware))
+        environment["MICROPYPATH"] = f"{board}:{firmware}:{SCRIPTS}:.frozen"
         environment["PYTHONUNBUFFERED"] = "1"
         for bus in range(2):
             if self._terminal(bus).exists():

@@ -1,0 +1,50 @@
+"""Dates a boot that stored frames before it knew the time: needed once for such a boot.
+
+If it learnt the time later, its next dated frame says by how much uptime and UTC differ. If it never did, the boot as a
+whole lies between the last dated instant before it and the start of the next boot that knew the time; it is placed in
+the middle, and the bound is half of what is left over.
+"""
+import asyncio
+
+from gateway import clock
+from gateway.dating import offset
+from gateway.records import RECORDS, Decoder
+
+
+async def search(journal, now, boot, ordinal):
+    """Return (unix ms at uptime 0, source, bound ms) of `boot`, whose undated frame is at `ordinal`; None: not yet.
+
+    Walks the journal: what is before `ordinal` gives the bracket's begin, what is after it the rest.
+    """
+    begin = clock.BUILT
+    length = 0
+    head = Decoder(None)
+    reader = journal.reader(journal.first)
+    while True:
+        frame = reader.read()
+        if frame is None:
+            break
+        kind, at, _, payload, fresh = frame
+        if fresh:
+            await asyncio.sleep_ms(0)
+        if kind != RECORDS:
+            continue
+        try:
+            head.begin(payload)
+        except (IndexError, ValueError):
+            continue
+        if head.boot == boot:
+            if head.source != clock.NONE:
+                return offset(head), head.source, head.bound
+            length = head.uptime * 10
+        elif head.source != clock.NONE:
+            if at > ordinal:
+                return _middle(begin, offset(head), length)
+            begin = offset(head) + head.uptime * 10
+    known = now.now()
+    return known and _middle(begin, known[0] - clock.uptime_ms(), length)
+
+
+def _middle(begin, end, length):
+    spare = max(0, (end - begin - length) // 2)
+    return begin + spare, clock.NONE, spare
