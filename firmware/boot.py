@@ -2,4 +2,4 @@
 what Wi-Fi and TLS need."""
 import gc
 
-gc.threshold(8192)
+gc.threshold(4096)

@@ -15,7 +15,6 @@ from lib import once
 _BUS_LIMIT_MS = const(20000)  # the longest that a task may show no life; the watchdog bites WATCHDOG_MS later
 _UPLINK_LIMIT_MS = const(60000)
 _TASK_LIMIT_MS = const(10000)
-_CLOSE_MS = const(2000)
 
 
 class Gateway:
@@ -48,13 +47,6 @@ class Gateway:
             health.keep("clock", TimeSync(self._ntp, self.clock, self.recorder).run, _BUS_LIMIT_MS)
         await health.run()
 
-    async def close(self):
-        """Commit what is pending and leave in good order."""
-        self.recorder.commit()
-        for outlet in self.outlets:
-            await outlet.close(_CLOSE_MS)
-        log.info("app", "closed: %d records stored" % (self.journal.next - self.journal.first))
-
 
 def _made():
     """Return the Gateway of the configuration in force, or None; nothing of the start stays behind."""
@@ -80,4 +72,6 @@ def main():
             log.error("config", "no valid configuration: nothing to run")
     except KeyboardInterrupt:
         if gateway:
-            asyncio.run(gateway.close())
+            from gateway.closing import close
+
+            asyncio.run(close(gateway))

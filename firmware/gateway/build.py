@@ -91,7 +91,7 @@ def parts(conf, secrets, problems):
 
         epoch = _epoch(nvs, journal.empty)
         names = ids.names()
-        points = max([sum([batch.size for batch in meter.batches]) for bus in buses for meter in bus.meters] or (0,))
+        points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         for uplink in conf["uplinks"]:
             name = uplink["name"]
             northbound = Northbound(conf["feederId"], conf["gatewayId"], names, every, epoch, points)

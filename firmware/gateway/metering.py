@@ -24,6 +24,7 @@ class Meter:
         self.slot = slot
         self.schema = schema
         self.batches = batches
+        self.size = sum([batch.size for batch in batches])
         self.protocol = protocol
         self.link = link
         self.session = None
@@ -73,11 +74,12 @@ class Bus:
         """Read the batches that are due. The instant of the reading is that of the first answer."""
         if meter.session is None:
             meter.session = await proto.load(meter.protocol).session(self._media, meter.link, {})
-        values = []
+            meter.link = None  # the session has it now
+        values: list = [None] * meter.size
+        at = 0
         answered = fault = None
         silent = False
         for batch in meter.batches:
-            got = (None,) * batch.size
             if meter.polls % batch.every == 0 and not silent:
                 got = await meter.session.read(batch)
                 if all(isinstance(value, proto.Fault) for value in got):
@@ -85,7 +87,10 @@ class Bus:
                     silent = got[0].kind in (proto.TIMEOUT, proto.BUSY)  # the other batches would only cost bus time
                 elif answered is None:
                     answered = clock.uptime_at(meter.session.answered_ms)
-            values.extend(value if isinstance(value, int) else None for value in got)
+                for i, value in enumerate(got):
+                    if isinstance(value, int):
+                        values[at + i] = value
+            at += batch.size
         meter.polls += 1
         if answered is not None:
             self._answered(meter, answered, values)

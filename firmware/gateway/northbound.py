@@ -6,7 +6,7 @@ The schemas are in docs/northbound/.
 from micropython import const
 
 from gateway import clock, records
-from lib import civil, fixed
+from lib import civil, fixed, once
 
 _RESOLUTION_MS = const(20)  # a stored instant is cut to 10 ms twice: base and step
 _EVERY_S = const(60)  # of a meter that is no longer configured
@@ -57,7 +57,7 @@ class Northbound:
         seq = (self._epoch << 32) + record.ordinal
         self._put('"seq":%d,"tsSrc":"%s","tsUncMs":%d,' % (seq, clock.SOURCES[record.source], bound))
         if record.tag == records.EVENT:
-            self._event(*record.what)
+            self._put(once.call("gateway.events", "sent", *record.what))
             return scope + "event", memoryview(self._buf)[: self._at]
         every = self._every.get(record.slot, _EVERY_S)
         late = now is not None and now[0] - record.unix_ms > 2000 * every
@@ -65,14 +65,6 @@ class Northbound:
         self._registers(record, _UNTRUSTED if record.source == clock.NONE or bound > clock.TRUSTED_MS else 0)
         self._put("]}")
         return scope + "telemetry", memoryview(self._buf)[: self._at]
-
-    def _event(self, code, severity, state, detail):
-        self._put(
-            '"registers":[],"event":{"code":"%s","severity":"%s","state":"%s","detail":'
-            % (records.CODES.split()[code], records.SEVERITIES[severity], records.STATES[state])
-        )
-        self._put(detail.decode())
-        self._put("}}")
 
     def _registers(self, record, status):
         if record.tag == records.LOST:

@@ -8,8 +8,9 @@ from binascii import crc32
 from gateway import VERSION, data
 from lib import twin
 
+
 def _mark(conf):
-    """Return the CRC32 of all that the verdict stands on: the firmware's version, both files, and the profiles that `conf` names."""
+    """Return the CRC32 of all that the verdict stands on: the firmware's version, both files, the profiles named."""
     names = ["gateway.json", "secrets.json"]  # of the current folder; profiles are found where the firmware's data are
     for meter in conf["meters"]:
         name = "profiles/%s.json" % meter["profile"]

@@ -7,13 +7,13 @@
 A record is committed when its frame was read back from flash: only then is it stored, numbered and sent.
 """
 import asyncio
-import json
 from errno import EAGAIN
 
 from micropython import const
 
 from gateway import clock, log
-from gateway.records import CODES, EVENT, FLAGGED, LOST, RECORDS, Encoder
+from gateway.records import EVENT, FLAGGED, LOST, RECORDS, Encoder
+from lib import once
 from lib.journal import MAX
 
 _COMMIT_MS = const(2000)  # a record is on flash at the latest this long after it was made
@@ -51,9 +51,9 @@ class Recorder:
         self._put((clock.uptime_ms() // 10, slot, LOST, None, None))
 
     def event(self, slot, code, severity, state, detail):
-        """Take an event of now; `code` is one word of records.CODES, `detail` a small dict."""
-        text = json.dumps(detail).encode()
-        self._put((clock.uptime_ms() // 10, slot, EVENT, (CODES.split().index(code), severity, state, text), None))
+        """Take an event of now; `code` is one word of events.CODES, `detail` a small dict."""
+        what = once.call("gateway.events", "stored", code, severity, state, detail)
+        self._put((clock.uptime_ms() // 10, slot, EVENT, what, None))
 
     def commit(self):
         """Store what is pending. Never raises: what flash refuses is kept, and dropped from the oldest when full."""

@@ -28,14 +28,6 @@ _SUSPECT = const(2)  # the flag: the checks do not believe a value
 
 INFO, WARN, ALARM = range(3)
 SET, CLEAR, ONCE = range(3)
-SEVERITIES = ("info", "warn", "alarm")
-STATES = ("set", "clear", "once")
-CODES = (  # an event is stored as its place among these words: append only
-    "comms_lost comms_restored power_fail power_restore relay_changed relay_failed limit_exceeded credit_low"
-    " credit_zero token_accepted token_rejected tamper_door tamper_cover reverse_energy counter_rollback"
-    " value_implausible clock_set clock_lost buffer_near_full buffer_overrun meter_found meter_replaced"
-    " config_changed firmware_changed command_result"
-)
 
 
 class Encoder:
@@ -47,11 +39,12 @@ class Encoder:
 
     def __init__(self, boot):
         self._boot = boot
-        self._last = {}  # slot: (schema, values of its last reading in this block)
+        self._last = {}  # slot: (schema, values of its last reading, block of that)
+        self._block = 0
 
     def forget(self):
         """Make the next reading of each meter a key: a block begins, or a frame was not committed."""
-        self._last.clear()
+        self._block += 1  # the lists stay where they are: new ones would cut up the heap
 
     def begin(self, buf, uptime, source, utc):
         """Write the head of a frame based at `uptime` (10 ms), `utc` = (unix ms, bound) or None; return its length."""
@@ -75,10 +68,11 @@ class Encoder:
                 raise IndexError
             buf[at : at + len(detail)] = detail
             return at + len(detail)
-        schema, last = self._last.get(slot, (None, None))
+        schema, last, block = self._last.get(slot, (None, None, 0))
         if schema != what:
-            tag |= KEY
             last = [0] * len(values)
+        if schema != what or block != self._block:
+            tag |= KEY
         if None in values:
             tag |= _PARTIAL
         at = varint.put(buf, at, slot << 4 | tag)
@@ -90,11 +84,13 @@ class Encoder:
             at = varint.put(buf, at, _SUSPECT)
         for i, value in enumerate(values):
             if value is not None:
-                at = varint.put_signed(buf, at, value - last[i])
+                at = varint.put_signed(buf, at, value if tag & KEY else value - last[i])
         for i, value in enumerate(values):
             if value is not None:
                 last[i] = value
-        self._last[slot] = (what, last)
+            elif tag & KEY:
+                last[i] = 0
+        self._last[slot] = (what, last, self._block)
         return at
 
 
@@ -115,11 +111,12 @@ class Decoder:
     def __init__(self, names):
         self._names = names
         self._last = {}
+        self._block = 0
         self.boot = self.uptime = self.source = self.utc = self.bound = 0  # utc in 10 ms from 2024
 
     def forget(self):
         """Forget the values of each meter: the next frame follows a hole, or begins a block."""
-        self._last.clear()
+        self._block += 1
 
     def begin(self, payload):
         """Take a frame's payload (a memoryview that stays valid until its last record is read)."""
@@ -159,26 +156,29 @@ class Decoder:
 
     def _reading(self, slot, tag, at):
         buf = self._buf
+        schema, last, block = self._last.get(slot, (None, None, 0))
         if tag & KEY:
+            before = schema
             schema, at = varint.get(buf, at)
-            columns = self._names.columns(schema)
-            if columns is None:
-                raise ValueError("unknown schema")
-            last = [0] * columns.count("\n")
-        elif slot in self._last:
-            schema, last = self._last[slot]
-        else:
+            if schema != before:
+                columns = self._names.columns(schema)
+                if columns is None:
+                    raise ValueError("unknown schema")
+                last = [0] * columns.count("\n")
+        elif last is None or block != self._block:
             raise ValueError("delta without its key")
         bitmap = at
         if tag & _PARTIAL:
             at += (len(last) + 7) // 8
         if tag & FLAGGED:
             _, at = varint.get(buf, at)
-        values = [None] * len(last)
+        values = [None] * len(last) if tag & _PARTIAL else last
         for i in range(len(last)):
+            if tag & KEY:
+                last[i] = 0
             if not tag & _PARTIAL or buf[bitmap + (i >> 3)] >> (i & 7) & 1:
                 delta, at = varint.get_signed(buf, at)
                 last[i] += delta
                 values[i] = last[i]
-        self._last[slot] = (schema, last)
+        self._last[slot] = (schema, last, self._block)
         return schema, values, at

@@ -21,18 +21,19 @@ class Outlet:
 
     def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems):
         self.name = config["name"]
+        self.root = northbound.root
         self._journal = journal
         self._cursor = cursor
         self._northbound = northbound
         self._dating = dating
         self._clock = now
         self._problems = problems  # of the newest configuration, when it was refused
-        self._client = MQTTClient(
-            northbound.root.replace("/", "-"), config["host"], config["port"],
+        self.client = MQTTClient(
+            self.root.replace("/", "-"), config["host"], config["port"],
             secrets.get("username"), secrets.get("password"), limit=_INBOUND,
         )  # fmt: skip
-        self._client.set_last_will(northbound.root + "/status", '{"state":"offline"}', True, 1)
-        self._client.on_ack = self._acknowledged
+        self.client.set_last_will(self.root + "/status", '{"state":"offline"}', True, 1)
+        self.client.on_ack = self._acknowledged
         kept = journal.cursor(cursor)
         self.acked = kept if kept is not None and kept <= journal.next else journal.first
         self._kept = kept
@@ -40,19 +41,19 @@ class Outlet:
 
     async def link(self, life):
         """Keep the connection, for ever."""
-        await self._client.run(life.beat)
+        await self.client.run(life.beat)
 
     async def run(self, life):
         """Feed each connection with the records from the acknowledged prefix on, for ever."""
         state = None
         while True:
             life.beat()
-            if self._client.state != state:
-                state = self._client.state
-                log.info("uplink", "%s: %s %s" % (self.name, state, self._client.error if state == "lost" else ""))
-            if self._client.connected:
+            if self.client.state != state:
+                state = self.client.state
+                log.info("uplink", "%s: %s %s" % (self.name, state, self.client.error if state == "lost" else ""))
+            if self.client.connected:
                 try:
-                    await self._serve(life, self._client.generation)
+                    await self._serve(life, self.client.generation)
                 except Stale:
                     pass
             await asyncio.sleep_ms(IDLE_MS)
@@ -60,7 +61,7 @@ class Outlet:
     async def _serve(self, life, generation):
         trusted = None
         replay = Replay(self._journal, self._northbound.names, self._dating, self.acked)
-        while self._client.connected and self._client.generation == generation:
+        while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted:
                 trusted = self._clock.trusted()
@@ -71,7 +72,7 @@ class Outlet:
                 await asyncio.sleep_ms(IDLE_MS)
                 continue
             topic, payload = self._northbound.message(record, self._clock.now())
-            await self._client.publish(topic, payload, token=record.ordinal, generation=generation)
+            await self.client.publish(topic, payload, token=record.ordinal, generation=generation)
             self.keep()
             await asyncio.sleep_ms(0)  # a window with room for many must not hold the loop
 
@@ -79,7 +80,7 @@ class Outlet:
         text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d}' % (
             VERSION, "ok" if trusted else "lost", self._problems,
         )  # fmt: skip
-        await self._client.publish(self._northbound.root + "/status", text, retain=True, generation=generation)
+        await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
 
     def _acknowledged(self, token):
         self.acked = max(self.acked, token + 1)  # a task that was started anew has sent some twice
@@ -90,16 +91,3 @@ class Outlet:
         if self.acked != self._kept and (at_once or now - self._kept_at >= _CURSOR_MS):
             self._journal.put(self._cursor, self.acked)
             self._kept, self._kept_at = self.acked, now
-
-    async def close(self, ms):
-        """Say goodbye within `ms`: what is acknowledged until then is kept."""
-        try:
-            if self._client.connected:
-                text = '{"state":"offline"}'
-                publish = self._client.publish(self._northbound.root + "/status", text, retain=True)
-                await asyncio.wait_for_ms(publish, ms)
-                await self._client.flush(ms)
-                await self._client.close()
-        except (OSError, asyncio.TimeoutError, Stale):
-            pass
-        self.keep(True)

@@ -1,5 +1,5 @@
 """gateway/records: what is encoded comes back, and what cannot be known is refused."""
-from gateway import clock, records
+from gateway import clock, events, records
 from gateway.records import EVENT, FLAGGED, LOST, Decoder, Encoder
 
 A = "\n1.8.0 kWh -3\n16.7.0 W -3\n32.7.0 V -3"
@@ -121,7 +121,7 @@ def test_random_bytes_raise_nothing_else():
 
 
 def test_codes_are_the_contracts():
-    codes = records.CODES.split()
+    codes = events.CODES.split()
     assert codes[0] == "comms_lost" and codes[-1] == "command_result" and len(codes) == 25
 
 

@@ -262,7 +262,7 @@ def test_an_event_has_a_body_and_no_registers():
 
 
 def test_the_codes_are_those_that_the_firmware_stores():
-    source = (FOLDER.parents[1] / "firmware" / "gateway" / "records.py").read_text()
+    source = (FOLDER.parents[1] / "firmware" / "gateway" / "events.py").read_text()
     stored = " ".join(re.findall(r'"([^"]*)"', re.search(r"^CODES = \((.*?)^\)", source, re.S | re.M)[1])).split()
     assert rules("event")["properties"]["event"]["properties"]["code"]["enum"] == stored
 

@@ -3,9 +3,9 @@
     ship.build(paths.FIRMWARE, target, mpy_cross)      # modules compiled, data copied
 
 On the chip every name of an attribute, argument, function or constant is kept in the interpreter's table for as long as
-it runs, and the table doubles when it is full. So here private names (`_x`) and arguments that nobody passes by name are
-spelled `_a`, `_b` ..., the same few for all modules, where two names that meet in one module stay two; and a constant
-integer of one module stands as its value in the others.
+it runs, and the table doubles when it is full. So here private names (`_x`) and arguments that nobody passes by name
+are spelled `_a`, `_b` ..., the same few for all modules, where two names that meet in one module stay two; and a
+constant integer of one module stands as its value in the others.
 """
 
 import ast

@@ -1,0 +1,23 @@
+"""Events as they are stored and as they are sent: needed only when something happens, or happened."""
+import json
+
+SEVERITIES = ("info", "warn", "alarm")
+STATES = ("set", "clear", "once")
+CODES = (  # an event is stored as its place among these words: append only
+    "comms_lost comms_restored power_fail power_restore relay_changed relay_failed limit_exceeded credit_low"
+    " credit_zero token_accepted token_rejected tamper_door tamper_cover reverse_energy counter_rollback"
+    " value_implausible clock_set clock_lost buffer_near_full buffer_overrun meter_found meter_replaced"
+    " config_changed firmware_changed command_result"
+)
+
+
+def stored(code, severity, state, detail):
+    """Return what gateway/records stores of an event: (place in CODES, severity, state, detail as bytes)."""
+    return CODES.split().index(code), severity, state, json.dumps(detail).encode()
+
+
+def sent(code, severity, state, detail):
+    """Return the members of an event message, from `registers` on, of what was stored."""
+    return '"registers":[],"event":{"code":"%s","severity":"%s","state":"%s","detail":%s}}' % (
+        CODES.split()[code], SEVERITIES[severity], STATES[state], detail.decode(),
+    )  # fmt: skip
