@@ -11,10 +11,11 @@ from gateway.dating import offset
 from gateway.records import RECORDS, Decoder
 
 
-async def search(journal, now, boot, ordinal):
-    """Return (unix ms at uptime 0, source, bound ms) of `boot`, whose undated frame is at `ordinal`; None: not yet.
+async def search(journal, now, boot, ours, ordinal):
+    """Return (unix ms at uptime 0, source, bound ms, uptime ms at which that holds) of the boot of an undated frame.
 
-    Walks the journal: what is before `ordinal` gives the bracket's begin, what is after it the rest.
+    None while it cannot be told. `ours`: it is the boot of now; `ordinal` is the frame's. Walks the journal: what is
+    before `ordinal` gives the bracket's begin, what is after it the rest.
     """
     begin = clock.BUILT
     length = 0
@@ -35,16 +36,18 @@ async def search(journal, now, boot, ordinal):
             continue
         if head.boot == boot:
             if head.source != clock.NONE:
-                return offset(head), head.source, head.bound
+                return offset(head), head.source, head.bound, head.uptime * 10
             length = head.uptime * 10
         elif head.source != clock.NONE:
             if at > ordinal:
-                return _middle(begin, offset(head), length)
-            begin = offset(head) + head.uptime * 10
+                return _middle(begin, offset(head) + head.bound, length)
+            begin = offset(head) + head.uptime * 10 - head.bound
     known = now.now()
-    return known and _middle(begin, known[0] - clock.uptime_ms(), length)
+    if ours or not known:
+        return None  # the next frame of this boot will be dated
+    return _middle(begin, known[0] + known[1] - clock.uptime_ms(), length)
 
 
 def _middle(begin, end, length):
     spare = max(0, (end - begin - length) // 2)
-    return begin + spare, clock.NONE, spare
+    return begin + spare, clock.NONE, spare, length // 2

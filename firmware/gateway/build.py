@@ -14,6 +14,7 @@ from lib import once, proto
 from lib.journal import Journal
 from lib.media.rs485 import RS485
 
+_RTC_MS = 20  # how well the chip's clock is set
 _PARITY = {"N": None, "E": 0, "O": 1}
 
 
@@ -61,17 +62,30 @@ def _epoch(nvs, fresh):
     return epoch
 
 
+def _rtcs(board):
+    """Return the clocks of a board as gateway/clock takes them: the chip's, and the DS3231 that it may have."""
+    rtcs = [(machine.RTC(), clock.CRYSTAL_PPM, _RTC_MS)]
+    if "ds3231" in board:
+        from lib.ds3231 import GRAIN_MS, PPM, DS3231
+
+        pins = board["ds3231"]
+        i2c = machine.I2C(0, sda=machine.Pin(pins["sda"]), scl=machine.Pin(pins["scl"]))
+        rtcs.append((DS3231(i2c), PPM, GRAIN_MS))
+    return rtcs
+
+
 def parts(conf, secrets, problems):
     """Return (clock, journal, recorder, buses, outlets) of a gateway."""
     nvs = esp32.NVS("gw")
     boot = _count(nvs, "boot")
-    now = clock.Clock(machine.RTC(), nvs)
+    board = data.load("board.json")
+    now = clock.Clock(_rtcs(board), nvs)
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     journal = Journal(esp32.Partition.find(esp32.Partition.TYPE_DATA, label="journal")[0])
     journal.mount()
     ids = Ids()
     recorder = Recorder(journal, boot, now)
-    pins = {uart["id"]: uart for uart in data.load("board.json")["uarts"]}
+    pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):
         if bus["uart"] not in pins:
             problems += 1

@@ -13,7 +13,7 @@ def offset(head):
 
 
 class Dating:
-    """Finds the offset (unix ms at uptime 0) of a boot. Boots that are over are looked up once."""
+    """Finds the offset (unix ms at uptime 0) of a boot; each is looked up once."""
 
     def __init__(self, journal, now, boot):
         self._journal = journal
@@ -28,12 +28,13 @@ class Dating:
         """
         if head.source != clock.NONE:
             return offset(head), head.source, head.bound
-        if head.boot == self._boot:
-            now = self._clock.at(head.uptime * 10)
-            return now and (now[0] - head.uptime * 10, self._clock.source, now[1])
+        ours = head.boot == self._boot
         if self._known[0] != head.boot:
-            found = await once.call("gateway.bracket", "search", self._journal, self._clock, head.boot, ordinal)
+            if ours and self._clock.source == clock.NONE:
+                return None
+            found = await once.call("gateway.bracket", "search", self._journal, self._clock, head.boot, ours, ordinal)
             if found is None:
                 return None
             self._known = (head.boot, found)
-        return self._known[1]
+        start, source, bound, at = self._known[1]
+        return start, source, bound + abs(head.uptime * 10 - at) * clock.CRYSTAL_PPM // 1000000 + 1

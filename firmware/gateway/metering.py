@@ -100,7 +100,7 @@ class Bus:
     def _answered(self, meter, uptime_ms, values):
         if meter.misses >= _MISSES:
             log.info(self.name, "%s answers again" % meter.serial)
-            self._recorder.event(meter.slot, "comms_restored", INFO, CLEAR, {"misses": meter.misses})
+            self._recorder.event(meter.slot, "comms_restored", INFO, CLEAR, {"misses": meter.misses}, uptime_ms)
         meter.misses = 0
         self._recorder.reading(uptime_ms, meter.slot, meter.schema, values)
 

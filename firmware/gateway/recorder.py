@@ -33,6 +33,7 @@ class Recorder:
         self._rows = []
         self._since = 0  # uptime ms of the oldest pending row's arrival
         self._failing = False
+        self._told = 0  # unix ms of the newest record: what follows is never dated before it
         self.dropped = 0
 
     def _put(self, row):
@@ -50,10 +51,10 @@ class Recorder:
         """Take the fact that a meter known as lost was due now and is still silent."""
         self._put((clock.uptime_ms() // 10, slot, LOST, None, None))
 
-    def event(self, slot, code, severity, state, detail):
-        """Take an event of now; `code` is one word of events.CODES, `detail` a small dict."""
+    def event(self, slot, code, severity, state, detail, uptime_ms=None):
+        """Take an event, of now or of `uptime_ms`; `code` is one word of events.CODES, `detail` a small dict."""
         what = once.call("gateway.events", "stored", code, severity, state, detail)
-        self._put((clock.uptime_ms() // 10, slot, EVENT, what, None))
+        self._put(((clock.uptime_ms() if uptime_ms is None else uptime_ms) // 10, slot, EVENT, what, None))
 
     def commit(self):
         """Store what is pending. Never raises: what flash refuses is kept, and dropped from the oldest when full."""
@@ -94,7 +95,20 @@ class Recorder:
             self._rows.pop(0)
             return
         self._journal.append(RECORDS, memoryview(self._buf)[:length], count)
+        utc = self._utc(self._rows[0][0])
+        if utc:
+            self._told = utc[0] + (self._rows[count - 1][0] - self._rows[0][0]) * 10
         del self._rows[:count]
+
+    def _utc(self, base):
+        """Return (unix ms, bound ms) of a frame's base in 10 ms of uptime, never before the record before it; or None.
+
+        After a step back the clock waits until it is caught up, and the bound says so.
+        """
+        utc = self._clock.at(base * 10)
+        if utc and utc[0] < self._told:
+            return self._told, utc[1] + self._told - utc[0]
+        return utc
 
     def _encode(self, view):
         """Return (rows encoded, bytes used)."""
@@ -102,7 +116,7 @@ class Recorder:
         base = before = rows[0][0]
         count = at = 0
         try:
-            at = self._encoder.begin(view, base, self._clock.source, self._clock.at(base * 10))
+            at = self._encoder.begin(view, base, self._clock.source, self._utc(base))
             for row in rows:
                 at = self._encoder.add(view, at, row[0] - before, row)
                 before = row[0]

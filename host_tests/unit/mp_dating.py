@@ -131,7 +131,12 @@ def test_records_before_the_time_is_known_wait_and_then_get_theirs():
     replay = board.replay()
     assert drain(replay) == []
     board.clock.source = clock.NTP
-    assert [row[1:4] for row in drain(replay)] == [(T0 + 1000, clock.NTP, 10), (T0 + 6000, clock.NTP, 10)]
+    assert drain(replay) == []  # what dates them has to be on flash first: it must be the same after the next boot
+    board.read(101000, 3)
+    rows = [row[1:4] for row in drain(replay)]
+    assert rows == [(T0 + at, clock.NTP, bound) for at, bound in ((1000, 16), (6000, 15), (101000, 10))]  # 50 ppm
+    board.boot(Clock(T0 + 7200000))
+    assert [row[1:4] for row in drain(board.replay())] == rows
 
 
 def test_a_boot_that_learnt_the_time_dates_its_early_records_after_the_next_boot_too():
@@ -158,8 +163,8 @@ def test_a_boot_that_never_learnt_the_time_lies_in_the_middle_of_its_bracket():
     rows = drain(board.replay())
     begin = T0 + 10000 + (131000 - 10000 - 21000) // 2
     assert [row[1:4] for row in rows[1:3]] == [
-        (begin + 1000, clock.NONE, 50000), (begin + 21000, clock.NONE, 50000)
-    ]  # fmt: skip
+        (begin + 1000, clock.NONE, 50011), (begin + 21000, clock.NONE, 50011)
+    ]  # fmt: skip  # the bounds of both ends are in it, and 1 ms of drift
     assert rows[3][1:3] == (T0 + 131000 + 5000, clock.NTP)
 
 
@@ -172,7 +177,31 @@ def test_an_undated_boot_at_the_end_is_bounded_by_the_boot_that_asks():
     board.boot(Clock(T0 + 100000))
     rows = drain(board.replay())
     assert len(rows) == 2 and rows[1][2] == clock.NONE
-    assert abs(rows[1][1] - (T0 + 1000 + 49500)) <= 20 and abs(rows[1][3] - 49500) <= 20
+    assert abs(rows[1][1] - (T0 + 1000 + 49500)) <= 20 and abs(rows[1][3] - 49510) <= 20
+
+
+def test_after_a_step_back_no_record_is_dated_before_its_predecessor():
+    board = Board()
+    board.boot(Clock(T0))
+    board.read(1000, 1)
+    board.read(2000, 2)
+    board.clock.began -= 5000
+    for second in (3, 5, 8):
+        board.read(second * 1000, second)
+    rows = drain(board.replay())
+    assert [row[1] - T0 for row in rows] == [1000, 2000, 2000, 2000, 3000]
+    assert [row[3] for row in rows] == [10, 10, 10 + 4000, 10 + 2000, 10]  # the bound tells what is kept back
+
+
+def test_a_step_forward_does_not_move_what_was_dated_before_it():
+    board = Board()
+    board.boot(Clock(T0, clock.NONE))
+    board.read(1000, 1)
+    board.clock.source = clock.NTP
+    board.read(2000, 2)
+    board.clock.began += 60000
+    board.read(3000, 3)
+    assert [row[1] - T0 for row in drain(board.replay())] == [1000, 2000, 63000]
 
 
 def test_events_and_losses_have_their_numbers():

@@ -1,10 +1,10 @@
-"""gateway/timesync: servers in turn, a better time is taken, a step is an event."""
+"""gateway/timesync: what most servers agree on is taken, what cannot be is asked again, a step is an event."""
 import asyncio
 import time
 
 from gateway import clock, timesync
 from gateway.clock import Clock
-from gateway.timesync import TimeSync
+from gateway.timesync import TimeSync, agreed
 from lib import ntp
 
 T0 = 1782138600000
@@ -24,11 +24,16 @@ class Rtc:
 
 
 class Nvs:
+    def __init__(self):
+        self.kept = {}
+
     def get_i32(self, key):
-        raise OSError(-4354)
+        if key not in self.kept:
+            raise OSError(-4354)
+        return self.kept[key]
 
     def set_i32(self, key, value):
-        pass
+        self.kept[key] = value
 
     def commit(self):
         pass
@@ -49,12 +54,12 @@ class Life:
         self.beats += 1
 
 
-async def run(answers, servers=("a", "b")):
-    """Let a TimeSync ask until `answers` are used up; return (clock, events, asked, beats)."""
-    asked = []
+async def run(rounds, nvs=None):
+    """Let a TimeSync ask until `rounds` are used up: a list of the servers' answers each; return (clock, events, beats)."""
+    servers = ["s%d" % i for i in range(len(rounds[0]))]
+    answers = [answer for one in rounds for answer in one]
 
     async def query(host):
-        asked.append(host)
         if not answers:
             await asyncio.Event().wait()
         answer = answers.pop(0)
@@ -63,37 +68,84 @@ async def run(answers, servers=("a", "b")):
         return answer + (time.ticks_ms(),)
 
     timesync.ntp.query = query
-    now, recorder, life = Clock(Rtc(), Nvs()), Recorder(), Life()
+    now, recorder, life = Clock([(Rtc(), 50, 20)], nvs or Nvs()), Recorder(), Life()
     task = asyncio.create_task(TimeSync(servers, now, recorder).run(life))
-    while answers or len(asked) < 2:
+    while answers:
         await wait(1)
     await wait(50)
     task.cancel()
-    return now, recorder.events, asked, life.beats
+    return now, recorder.events, life.beats
+
+
+def told(now):
+    return now.now()[0]
 
 
 async def test_the_first_time_is_taken_and_is_an_event():
-    now, events, _, _ = await run([(T0, 12)])
-    assert now.source == clock.NTP and abs(now.now()[0] - T0) < 1000 and now.now()[1] == 12
+    now, events, _ = await run([[(T0, 12)]])
+    assert now.source == clock.NTP and abs(told(now) - T0) < 1000 and now.now()[1] == 12
     assert events == [(0, "clock_set", {"source": "ntp", "stepMs": 0})]
 
 
-async def test_servers_are_asked_in_turn_until_one_answers():
-    now, _, asked, beats = await run([OSError(-2), ntp.NtpError("no answer"), (T0, 12)])
-    assert asked[:3] == ["a", "b", "a"] and now.source == clock.NTP and beats > 30
+async def test_a_server_that_does_not_answer_costs_nothing_but_time():
+    now, _, beats = await run([[OSError(-2), ntp.NtpError("no answer")], [(T0, 12), OSError(-2)]])
+    assert now.source == clock.NTP and beats > 30
 
 
 async def test_a_time_that_cannot_be_is_refused():
-    now, events, _, _ = await run([(946684800000, 5), (T0, 12)])
-    assert abs(now.now()[0] - T0) < 1000 and len(events) == 1
+    now, events, _ = await run([[(946684800000, 5)], [(946684800000, 5)], [(946684800000, 5)], [(T0, 12)]])
+    assert abs(told(now) - T0) < 1000 and len(events) == 1
 
 
 async def test_a_small_correction_is_no_event_and_a_step_is():
-    now, events, _, _ = await run([(T0, 12), (T0 + 300, 5), (T0 + 60000, 5)])
-    assert len(events) == 2 and 58000 < events[1][2]["stepMs"] < 60000
-    assert abs(now.now()[0] - T0 - 60000) < 1000
+    now, events, _ = await run([[(T0, 200)], [(T0 + 300, 5)]])
+    assert len(events) == 1 and now.source == clock.NTP
+    now, events, _ = await run([[(T0, 70000)], [(T0 + 60000, 5)]])
+    assert len(events) == 2 and 58000 < events[1][2]["stepMs"] < 60001
+    assert abs(told(now) - T0 - 60000) < 1000
 
 
 async def test_a_worse_time_does_not_replace_a_better_one():
-    now, _, _, _ = await run([(T0, 10), (T0 + 5000, 400)])
-    assert abs(now.now()[0] - T0) < 2000 and now.now()[1] < 100
+    now, _, _ = await run([[(T0, 10)], [(T0 + 100, 400)]])
+    assert now.now()[1] < 100
+
+
+async def test_one_server_that_contradicts_the_clock_has_to_insist():
+    lie = (T0 + 86400000, 5)
+    now, events, _ = await run([[(T0, 10)], [lie], [lie], [(T0 + 2, 10)], [lie], [lie]])
+    assert abs(told(now) - T0) < 1000 and len(events) == 1
+    now, events, _ = await run([[(T0, 10)], [lie], [lie], [lie]])
+    assert abs(told(now) - lie[0]) < 1000 and len(events) == 2
+
+
+async def test_two_servers_that_agree_are_believed_at_once():
+    right = (T0 + 86400000, 5)
+    now, _, _ = await run([[(T0, 10), (T0 + 3, 10)], [right, right]])
+    assert abs(told(now) - right[0]) < 1000
+
+
+async def test_a_time_before_the_last_one_that_was_written_down_is_doubted():
+    nvs = Nvs()
+    nvs.set_i32("clk_set", T0 // 1000 - clock.EPOCH)
+    now, _, _ = await run([[(T0 - 86400000, 5)], [(T0 - 86400000, 5)]], nvs)
+    assert now.now() is None
+    now, _, _ = await run([[(T0 + 86400000, 5)]], nvs)
+    assert now.source == clock.NTP
+
+
+async def test_servers_that_disagree_set_nothing():
+    now, events, _ = await run([[(T0, 10), (T0 + 60000, 10)]])
+    assert now.now() is None and events == []
+
+
+def test_what_most_agree_on_is_what_lies_within_their_intervals():
+    assert agreed([(1000, 50)]) == (1000, 50, 1)
+    assert agreed([(1000, 50), (1060, 30)]) == (1040, 10, 2)
+    assert agreed([(1000, 50), (90000, 5), (1020, 10)]) == (1020, 10, 2)
+    assert agreed([(90000, 5), (1000, 50), (1060, 30), (1050, 100)]) == (1040, 10, 3)
+    for apart in ([(0, 5), (100, 5)], [(0, 5), (100, 5), (200, 5)]):
+        try:
+            agreed(apart)
+        except ValueError:
+            continue
+        raise AssertionError(apart)
