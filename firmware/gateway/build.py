@@ -64,9 +64,9 @@ def _epoch(nvs, fresh):
 
 def _rtcs(board):
     """Return the clocks of a board as gateway/clock takes them: the chip's, and the DS3231 that it may have."""
-    rtcs = [(machine.RTC(), clock.CRYSTAL_PPM, _RTC_MS)]
+    rtcs: list = [(machine.RTC(), clock.CRYSTAL_PPM, _RTC_MS)]
     if "ds3231" in board:
-        from lib.ds3231 import GRAIN_MS, PPM, DS3231
+        from lib.ds3231 import DS3231, GRAIN_MS, PPM
 
         pins = board["ds3231"]
         i2c = machine.I2C(0, sda=machine.Pin(pins["sda"]), scl=machine.Pin(pins["scl"]))

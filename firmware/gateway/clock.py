@@ -75,7 +75,7 @@ class Clock:
                     self._adopt(read, RTC, bound)
 
     def written_ms(self):
-        """Return the unix ms of the last setting, of this boot or an earlier one; of the firmware when there is none."""
+        """Return the unix ms of the last setting, in this boot or before; BUILT when there was none."""
         try:
             return (self._nvs.get_i32("clk_set") + EPOCH) * 1000
         except OSError:

@@ -19,7 +19,7 @@ class Dating:
         self._journal = journal
         self._clock = now
         self._boot = boot
-        self._known = (0, None)  # the last boot asked for: (boot, its answer)
+        self._known = (0, (0, 0, 0, 0))  # the last boot asked for: (boot, its answer)
 
     async def of(self, head, ordinal):
         """Return (unix ms at uptime 0, source, bound ms) for the frame with `head` (a Decoder) at `ordinal`.

@@ -8,7 +8,7 @@ from micropython import const
 from gateway import clock, records
 from lib import civil, fixed, once
 
-_RESOLUTION_MS = const(20)  # a stored instant is cut to 10 ms twice: base and step
+_RESOLUTION_MS = const(22)  # a stored instant is cut to 10 ms twice, base and step; the clock rounds to 1 ms twice
 _EVERY_S = const(60)  # of a meter that is no longer configured
 _COMMS_LOST = const(1)  # bits of 96.5.0
 _SUSPECT = const(2)

@@ -25,7 +25,8 @@ class I2C:
     def writeto_mem(self, address, at, data):
         self._use(address, at, len(data))
         if at <= 0x0F < at + len(data):
-            data = bytes(data[i] & (self.registers[0x0F] | 0x7F) if at + i == 0x0F else data[i] for i in range(len(data)))
+            data = bytearray(data)
+            data[0x0F - at] &= self.registers[0x0F] | 0x7F  # the stop flag can only be cleared
         self.registers[at : at + len(data)] = data
 
 
@@ -75,7 +76,8 @@ def test_no_chip_and_registers_that_are_no_time_give_nothing():
     i2c = I2C()
     rtc = DS3231(i2c)
     rtc.datetime(TIME)
-    for at, value in ((0, 0x60), (1, 0x7A), (2, 0x24), (2, 0x52), (4, 0x00), (4, 0x32), (5, 0x13), (5, 0x86), (6, 0xA0)):
+    bad = (0, 0x60), (1, 0x7A), (2, 0x24), (2, 0x52), (4, 0x00), (4, 0x32), (5, 0x13), (5, 0x86), (6, 0xA0)
+    for at, value in bad:
         kept, i2c.registers[at] = i2c.registers[at], value
         assert rtc.datetime() is None, (at, value)
         i2c.registers[at] = kept

@@ -44,7 +44,7 @@ class Recorder:
     def lost(self, slot):
         self.rows.append(("lost", slot))
 
-    def event(self, slot, code, severity, state, detail):
+    def event(self, slot, code, severity, state, detail, uptime_ms=None):
         self.rows.append((code, slot))
 
     def commit(self):

@@ -40,7 +40,7 @@ def test_a_reading_is_an_envelope_with_registers():
     assert topic == "openami/v1/feeder-01/pole-07/meter/SN-1/telemetry"
     assert (body["schemaVersion"], body["feederId"], body["gatewayId"]) == ("0.1", "feeder-01", "pole-07")
     assert (body["meterSerial"], body["seq"]) == ("SN-1", 3 * 2**32 + 77)
-    assert (body["ts"], body["tsSrc"], body["tsUncMs"]) == ("2026-06-22T14:30:00.120Z", "ntp", 60)
+    assert (body["ts"], body["tsSrc"], body["tsUncMs"]) == ("2026-06-22T14:30:00.120Z", "ntp", 62)
     assert body["late"] is False
     assert '{"obis":"1.8.0","value":1842.51,"unit":"kWh","quality":"good"}' in text
     assert '{"obis":"32.7.0","value":228,"unit":"V","quality":"good"}' in text
@@ -79,8 +79,8 @@ def test_an_untrusted_clock_shows_in_the_status_word():
 
 
 def test_whole_seconds_when_the_bound_is_a_second_or_more():
-    assert message(Record(1, [1, 2, 3], bound_ms=979))[1]["ts"].endswith(".120Z")
-    assert message(Record(1, [1, 2, 3], bound_ms=980))[1]["ts"] == "2026-06-22T14:30:00Z"
+    assert message(Record(1, [1, 2, 3], bound_ms=977))[1]["ts"].endswith(".120Z")
+    assert message(Record(1, [1, 2, 3], bound_ms=978))[1]["ts"] == "2026-06-22T14:30:00Z"
 
 
 def test_late_means_older_than_two_periods():
@@ -92,7 +92,7 @@ def test_an_event_has_identity_and_no_registers():
     event = (0, records.WARN, records.SET, b'{"misses": 3}')
     topic, body, _ = message(Record(event, None, tag=records.EVENT))
     assert topic == "openami/v1/feeder-01/pole-07/meter/SN-1/event"
-    assert (body["schemaVersion"], body["tsSrc"], body["tsUncMs"]) == ("0.1", "ntp", 60)
+    assert (body["schemaVersion"], body["tsSrc"], body["tsUncMs"]) == ("0.1", "ntp", 62)
     assert body["registers"] == [] and body["seq"] == 3 * 2**32 + 77 and body["meterSerial"] == "SN-1"
     assert body["event"] == {"code": "comms_lost", "severity": "warn", "state": "set", "detail": {"misses": 3}}
 

@@ -55,7 +55,7 @@ class Life:
 
 
 async def run(rounds, nvs=None):
-    """Let a TimeSync ask until `rounds` are used up: a list of the servers' answers each; return (clock, events, beats)."""
+    """Let a TimeSync ask until `rounds` are used up, each the servers' answers; return (clock, events, beats)."""
     servers = ["s%d" % i for i in range(len(rounds[0]))]
     answers = [answer for one in rounds for answer in one]
 

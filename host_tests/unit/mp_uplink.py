@@ -81,7 +81,7 @@ class Pole:
         for i in range(readings):
             self.read(i)
         self.outlet = self.make()
-        self.client = self.outlet._client
+        self.client = self.outlet.client
 
     def read(self, i):
         self.recorder.reading(i * 1000, 1, 1, [i])
