@@ -30,7 +30,7 @@ class Gateway:
 
     async def run(self):
         """Start every task and supervise them; never returns."""
-        health = Health(machine.WDT(timeout=WATCHDOG_MS))
+        self.health = health = Health(machine.WDT(timeout=WATCHDOG_MS))
         health.keep("recorder", self.recorder.run, _TASK_LIMIT_MS)
         for bus in self.buses:
             health.keep(bus.name, bus.run, _BUS_LIMIT_MS)

@@ -32,12 +32,21 @@ def _mark(conf):
 
 def load():
     """Return (config, secrets) with their defaults, or None when they have to be judged anew."""
-    kept = twin.load("parsed")
-    if kept:
-        mark, conf, secrets = json.loads(kept)
+    text = twin.load("parsed")
+    if text:
+        mark, conf, secrets = json.loads(text)
         if mark == _mark(conf):
             return conf, secrets
     return None
+
+
+def kept():
+    """Return (mark, secrets) of the configuration in force; (0, None) when it could not be kept."""
+    text = twin.load("parsed")
+    if not text:
+        return 0, None
+    mark, _, secrets = json.loads(text)
+    return mark, secrets
 
 
 def save(conf, secrets):

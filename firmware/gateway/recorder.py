@@ -29,6 +29,7 @@ class Recorder:
         self._journal = journal
         self._clock = now
         self._encoder = Encoder(boot)
+        self.boot = boot
         self._buf = bytearray(MAX)
         self._rows = []
         self._since = 0  # uptime ms of the oldest pending row's arrival

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "northbound"
-KINDS = ("telemetry", "event", "status")
+KINDS = ("telemetry", "event", "status", "gateway")
 EXAMPLES = sorted(path.name for path in FOLDER.glob("*.example.json"))
 MISSING = object()
 
@@ -298,6 +298,30 @@ def test_a_wrong_status_is_refused(wrong):
 
 def test_a_status_may_report_problems():
     assert valid("status", {"state": "online", "firmware": "0.2.0-rc.1", "clock": "lost", "configProblems": 3})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ts": MISSING},
+        {"tsUncMs": MISSING},
+        {"seq": 5},
+        {"config": 5},
+        {"clock": "good"},
+        {"resetCause": 9},
+        {"log": "one line"},
+        {"meters": [{"serial": "SN-1", "polls": 1, "misses": 0, "answers": {"fine": 1}}]},
+        {"meters": MISSING},
+        {"password": "x"},
+    ],
+    ids=str,
+)
+def test_a_wrong_gateway_message_is_refused(wrong):
+    assert not valid("gateway", changed("gateway.example.json", **wrong))
+
+
+def test_a_gateway_without_the_time_says_how_it_is():
+    assert valid("gateway", changed("gateway.example.json", ts=MISSING, tsUncMs=MISSING, clock="none", log=MISSING))
 
 
 def test_the_document_names_every_schema_and_example():
