@@ -1,6 +1,7 @@
 """The simulated line keeps the time of a wire, and what is on it is Modbus."""
 
 import contextlib
+import json
 import os
 import time
 from pathlib import Path
@@ -41,11 +42,10 @@ class Bench:
     """A line with two units, and the gateway's end of its terminal."""
 
     def __init__(self, link, settings, faults=()):
-        defaults = {"from": 0, "to": 10**9, "every": 1, "late_ms": 200, "code": 4}
-        units = {"seed": 1, "turnaround_ms": 20, "jitter_ms": 0, "units": [UNIT, OTHER]}
+        said = {"turnaround_ms": 20, "jitter_ms": 0, "units": [UNIT, OTHER], "faults": [dict(one) for one in faults]}
         self.log = []
-        station = spec.station(dict(units, faults=[{**defaults, **fault} for fault in faults]), paths.PROFILES)
-        self.line = Line(link, settings, station, self.log.append)
+        stations = spec.stations(spec.load(json.loads(json.dumps(said)), paths.PROFILES), paths.PROFILES, settings)
+        self.line = Line(link, settings, stations, self.log.append)
 
     def __enter__(self):
         self.line.__enter__()
@@ -151,13 +151,18 @@ def test_the_words_in_the_log_are_those_on_the_wire(bench):
     assert [int.from_bytes(got[3 + 2 * i : 5 + 2 * i], "big") for i in range(32)] == bench.log[1]["words"]
 
 
-@pytest.mark.parametrize("announced", ["2400 8N1", "9600 8E1", "9600 8N2"])
+@pytest.mark.parametrize("announced", ["2400 8N1", "9600 8E1", "9600 8O1", "9600 7E1"])
 def test_other_settings_than_the_lines_are_not_understood(bench, announced):
     side = bench.line.link.with_name("line.line")
     side.write_text(announced + "\n")
     assert bench.ask(READ, within_s=0.2)[0] == b""
     side.write_text("9600 8N1\n")
     assert len(bench.ask(READ, count=69)[0]) == 69
+
+
+def test_a_gateway_that_differs_in_its_stop_bits_alone_is_understood(bench):
+    bench.line.link.with_name("line.line").write_text("9600 8N2\n")
+    assert len(bench.ask(READ, count=69)[0]) == 69, "receivers look at the first stop bit only"
 
 
 def test_a_unit_that_is_not_there_and_a_broken_crc_get_silence(bench):

@@ -128,7 +128,7 @@ def sim_meters(pty: Path, baud: int, form: str, spec_file: Path, log_file: Path 
     try:
         spec = _spec(spec_file)
         with specs.log_file(log_file, settings, spec) as log:
-            line = Line(pty, settings, specs.station(spec, paths.PROFILES), log)
+            line = Line(pty, settings, specs.stations(spec, paths.PROFILES, settings), log)
 
             def end(number: int, frame: FrameType | None) -> None:
                 line.stop()
@@ -147,19 +147,16 @@ def sim_meters(pty: Path, baud: int, form: str, spec_file: Path, log_file: Path 
 
 def _spec(file: Path) -> dict[str, Any]:
     """Return a simulator's spec with its defaults filled in; refuses one with problems."""
-    paths.share_firmware()
-    from lib import schema
     from meshems.sim import spec as specs
 
-    rules = schema.verify(json.loads((paths.SCHEMAS / "sim.json").read_text()))
     try:
         spec = json.loads(file.read_bytes())
     except ValueError as error:
         refuse(file, [("(file)", str(error), "JSON")])
-    problems = schema.problems(rules, spec) or specs.problems(spec, paths.PROFILES)
+    problems = specs.problems(spec, paths.PROFILES)
     if problems:
         refuse(file, problems)
-    schema.fill(rules, spec)
+    specs.fill(spec)
     assert isinstance(spec, dict)
     return spec
 
