@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from pymodbus.framer.rtu import FramerRTU
 
 from meshems import paths
-from meshems.sim import spec
+from meshems.sim import spec, timing
 from meshems.sim.line import Line, Settings
 
 UNIT = {"serial": "SN-1", "address": 1, "profile": "eastron-sdm120", "load_w": 250, "start_wh": 1234500}
@@ -145,6 +147,20 @@ def test_the_log_tells_when_request_and_reply_were_on_the_wire(bench):
         assert reply["utc_us"][1] / 1e6 == pytest.approx(time.time(), abs=1)
 
 
+def test_no_silence_in_the_log_is_shorter_than_it_was(bench):
+    """A byte of the gateway's is picked up after it was written, one of a unit's is handed over before it is read."""
+    written, seen = [], []
+    for _ in range(10):
+        written.append(time.monotonic() * 1e6)
+        assert len(bench.ask(READ, count=69)[0]) == 69
+        seen.append(time.monotonic() * 1e6)
+    time.sleep(0.05)
+    requests = [record["mono_us"] for record in bench.log if record["what"] == "request"]
+    replies = [record["mono_us"] for record in bench.log if record["what"] == "reply"]
+    assert all(begin >= at - 1 for (begin, _), at in zip(requests, written, strict=True))
+    assert all(end <= at + 1 for (_, end), at in zip(replies, seen, strict=True))
+
+
 def test_the_words_in_the_log_are_those_on_the_wire(bench):
     got, _, _ = bench.ask(READ, count=69)
     time.sleep(0.05)  # the line writes it down after the last byte
@@ -226,6 +242,31 @@ def test_a_stale_link_is_replaced(tmp_path):
     link.symlink_to("/dev/pts/nowhere")
     with Bench(link, Settings(9600)) as bench:
         assert len(bench.ask(READ, count=69)[0]) == 69
+
+
+def test_the_command_says_what_it_serves_and_logs_what_was_on_the_line(tmp_path):
+    link, file, log = tmp_path / "line", tmp_path / "spec.json", tmp_path / "log.jsonl"
+    faults = [{"kind": "glitch", "serial": "SN-2", "every": 2}]
+    file.write_text(json.dumps({"units": [UNIT, dict(OTHER, baud=2400, format="8E1")], "faults": faults}))
+    command = [sys.executable, "-m", "meshems.cli", "sim-meters", "--pty", link, "--spec", file, "--log", log]
+    with subprocess.Popen(command, cwd=paths.ROOT / "tools", stdout=subprocess.PIPE, text=True) as process:
+        told = [process.stdout.readline().split() for _ in range(4)]
+        tty = os.open(link, os.O_RDWR | os.O_NOCTTY)
+        os.write(tty, READ)
+        until = time.monotonic() + 5
+        while '"reply"' not in log.read_text() and time.monotonic() < until:
+            time.sleep(0.02)
+        os.close(tty)
+        process.terminate()
+        assert process.wait() == 0
+    assert told[0] == [f"{link}:", "9600", "8N1,", "2", "units"]
+    assert told[1] == ["1", "SN-1", "eastron-sdm120"]
+    assert told[2] == ["2", "SN-2", "chint-ddsu666", "at", "2400", "8E1"]
+    assert told[3][:7] == ["fault", "glitch", "of", "SN-2,", "every", "2,", "from"]
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["what"] for record in records] == ["line", "request", "reply"]
+    found = timing.judge(records)
+    assert (found.requests, found.answered, found.gap_violations) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(("baud", "form"), [(9600, "7E1"), (0, "8N1"), (9600, "8X1")])

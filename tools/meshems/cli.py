@@ -116,7 +116,7 @@ def sim_meters(pty: Path, baud: int, form: str, spec_file: Path, log_file: Path 
     echo '{"units": [{"serial": "SN-1", "address": 1, "profile": "eastron-sdm120"}]}' > spec.json
     meshems sim-meters --pty /tmp/line-1 --baud 9600 --spec spec.json --log line-1.jsonl
 
-    What a spec may say: tools/meshems/schema/sim.json. SIGUSR1 makes every unit fall silent; Ctrl-C or SIGTERM ends it.
+    What a spec may say: docs/simulator.md. SIGUSR1 makes every unit fall silent; Ctrl-C or SIGTERM ends it.
     """
     from meshems.sim import spec as specs
     from meshems.sim.line import Line, Settings
@@ -139,7 +139,8 @@ def sim_meters(pty: Path, baud: int, form: str, spec_file: Path, log_file: Path 
             signal.signal(signal.SIGINT, end)
             signal.signal(signal.SIGTERM, end)
             signal.signal(signal.SIGUSR1, hush)
-            click.echo(f"{pty}: {settings}, {len(spec['units'])} units")
+            for text in specs.summary(spec, pty, settings):
+                click.echo(text)
             line.run()
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -124,10 +124,11 @@ class Line:
                 self._wire.write(os.read(self._master, 4096), now)
 
     def _give(self, data: bytes) -> float:
+        at_us = now_us()  # after the call the gateway may long have had them
         # A full terminal is a gateway that does not listen: on a wire that is lost too.
         with contextlib.suppress(BlockingIOError):
             os.write(self._master, data)
-        return now_us()
+        return at_us
 
     @property
     def _side_channel(self) -> Path:

@@ -93,6 +93,17 @@ def stations(spec: dict[str, Any], profiles: Path, line: Settings, utc_ms: int =
     return {way: station(dict(spec, units=units), profiles, way, utc_ms) for way, units in ways.items()}
 
 
+def summary(spec: dict[str, Any], link: Path, line: Settings) -> Iterator[str]:
+    """Give the lines that tell who is on the line and what will go wrong there; the spec has its defaults."""
+    yield f"{link}: {line}, {len(spec['units'])} units"
+    for unit in spec["units"]:
+        own = own_settings(unit, line)
+        yield f"  {unit['address']:3} {unit['serial']} {unit['profile']}{'' if own == line else f' at {own}'}"
+    for fault in spec["faults"]:
+        who = fault.get("serial", "every unit")
+        yield f"  fault {fault['kind']} of {who}, every {fault['every']}, from {fault['from']} s to {fault['to']} s"
+
+
 @contextmanager
 def log_file(path: Path | None, settings: Settings, spec: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Give the function that writes one JSON line a record to `path`; the first tells which line it is.

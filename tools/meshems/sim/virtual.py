@@ -14,10 +14,13 @@
 `serve` does the same for another script that uses virtual_bus.connect().
 """
 
+import contextlib
 import copy
 import json
+import math
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -79,10 +82,13 @@ class VirtualLine:
         return self._wire.due()
 
 
-def serve(line: VirtualLine, script: Path, job: Mapping[str, Any], told: Callable[[Any], None]) -> None:
-    """Run a MicroPython script on `line` to its end; `told` gets what it tells. VirtualError when it fails.
+def serve(
+    line: VirtualLine, script: Path, job: Mapping[str, Any], told: Callable[[Any], None], limit_s: float = 300,
+) -> None:  # fmt: skip
+    """Run a MicroPython script on `line` to its end; `told` gets what it tells.
 
-    `job` reaches the script, with baud and format of the line added.
+    `job` reaches the script, with baud and format of the line added. VirtualError when it fails, or is still at it
+    after `limit_s` of real time.
     """
     path = [paths.BOARDS / "desktop", paths.FIRMWARE, SCRIPTS, CLOCK, ".frozen"]
     environment = dict(os.environ, MICROPYPATH=":".join(map(str, path)))
@@ -90,30 +96,43 @@ def serve(line: VirtualLine, script: Path, job: Mapping[str, Any], told: Callabl
         [interpreter(), "-X", f"heapsize={HEAP}", str(script)], env=environment, text=True, bufsize=1,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    with process:
-        assert process.stdin and process.stdout and process.stderr
-        setting = {"baud": line.settings.baud, "format": line.settings.format}
-        process.stdin.write(json.dumps({**job, **setting}) + "\n")
-        said = []
-        for text in process.stdout:
-            verb, _, rest = text.rstrip("\n").partition(" ")
-            at, _, data = rest.partition(" ")
-            if verb in ("R", "W"):
-                arrived = line.feed(bytes.fromhex(data), float(at))
-                due = line.due()
-                following = -1 if due is None else -int(-due // 1)
-                process.stdin.write(f"{following} {b''.join(part for _, part in arrived).hex()}\n")
-            elif verb == "S":
-                line.feed(b"", float(at))
-                baud, form = data.split()
-                line.gateway = Uart(int(baud), form)
-            elif verb == "T":
-                told(json.loads(rest))
-            else:
-                said.append(text)
-        said += process.stderr.readlines()
+    limit = threading.Timer(limit_s, process.kill)
+    limit.start()
+    try:
+        said = _converse(process, line, job, told)
+    finally:
+        limit.cancel()
+        process.kill()
     if process.returncode or said:
         raise VirtualError("".join(said).strip() or f"the master ended with status {process.returncode}")
+
+
+def _converse(
+    process: "subprocess.Popen[str]", line: VirtualLine, job: Mapping[str, Any], told: Callable[[Any], None]
+) -> list[str]:
+    """Answer the script until it ends; return what it said beside the protocol."""
+    said = []
+    with process:
+        assert process.stdin and process.stdout and process.stderr
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # it has ended: what it said tells why
+            setting = {"baud": line.settings.baud, "format": line.settings.format}
+            process.stdin.write(json.dumps({**job, **setting}) + "\n")
+            for text in process.stdout:
+                verb, _, rest = text.rstrip("\n").partition(" ")
+                at, _, data = rest.partition(" ")
+                if verb in ("R", "W"):
+                    arrived = b"".join(part for _, part in line.feed(bytes.fromhex(data), float(at)))
+                    due = line.due()
+                    process.stdin.write(f"{-1 if due is None else math.ceil(due)} {arrived.hex()}\n")
+                elif verb == "S":
+                    line.feed(b"", float(at))
+                    baud, form = data.split()
+                    line.gateway = Uart(int(baud), form)
+                elif verb == "T":
+                    told(json.loads(rest))
+                else:
+                    said.append(text)
+        return said + process.stdout.readlines() + process.stderr.readlines()
 
 
 @dataclass
@@ -203,12 +222,12 @@ def _judged(
 ) -> Poll:  # fmt: skip
     """Return the poll, its values beside what the unit held when it was asked."""
     one = Poll(unit["serial"], 0, 0, requests=requests)
-    if isinstance(values, dict):
-        one.fault, one.text = values["fault"], values["text"]
-        return one
     for request in requests:
         if request.get("serial") == one.serial and "words" in request:
             one.held[request["fc"], request["address"]] = request["words"]
+    if isinstance(values, dict):
+        one.fault, one.text = values["fault"], values["text"]
+        return one
     truth = decode(profile, one.held)
     for point, value in zip(points, values, strict=True):
         obis, symbol, exponent = point.split(" ")

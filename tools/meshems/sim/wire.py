@@ -215,7 +215,7 @@ class Wire:
             return
         self._count += 1
         # One record a frame: that of the unit it was for, else of who understood it.
-        requests = [answer.request for answer in answers]
+        requests = [answer.request for answer in answers] or [{"garbage": b"".join(one.data for one in pieces).hex()}]
         request = max(requests, key=lambda one: (bool(one.get("serial")), "garbage" not in one))
         self._log({"what": "request", "n": self._count, **self._times(begin, end), **request})
         for settings, answer in zip(self._stations, answers, strict=True):
