@@ -44,10 +44,10 @@ def test_the_same_polls_come_out_the_same():
     assert [one.values for one in first.polls] == [one.values for one in second.polls]
 
 
-def test_a_time_out_costs_virtual_time_and_hardly_any_other():
-    began = time.process_time()
+def test_nobody_waits_for_a_time_out():
+    began = time.monotonic()
     done = run({"kind": "silent"}, count=200)
-    assert done.us > 100_000_000 and time.process_time() - began < 20
+    assert done.us > 100_000_000 and time.monotonic() - began < done.us / 1e6
     assert kinds(done) == {"silent"} and not any(one.ok for one in done.polls)
 
 

@@ -79,14 +79,15 @@ def test_three_and_a_half_quiet_characters_end_a_frame(hole, answered):
     assert len(bus.told("request")) == (1 if answered else 2)
 
 
-def test_a_late_reply_collides_with_the_next_request_and_both_are_garbled_at_both_ends():
+@pytest.mark.parametrize("following", [OTHER, READ], ids=["to-another", "to-the-same-unit"])
+def test_a_late_reply_collides_with_the_next_request_and_both_are_garbled_at_both_ends(following):
     bus = Bus({"kind": "late", "serial": "SN-1", "late_ms": 500})
     bus.send(READ, 0)
     begin = 8 * CHAR + TURN + 500_000
-    bus.send(OTHER, begin + 10.5 * CHAR)
+    bus.send(following, begin + 10.5 * CHAR)
     bus.until(10**7)
     heard = bytes(byte for _, byte in bus.got)
-    assert len(heard) == 69 and not good(heard), "the other unit did not understand"
+    assert len(heard) == 69 and not good(heard), "nobody understood the request"
     assert heard[:3] == bytes([1, 4, 64])
     assert [us for us, _ in bus.got] == pytest.approx([begin + (i + 1) * CHAR for i in range(69)])
     words = bus.told("reply")[0]["words"]
