@@ -21,6 +21,17 @@ def _scale(factor, exponent):
     return (mul * 10**factor, div) if factor >= 0 else (mul, div * 10**-factor)
 
 
+def _probe(block, profile):
+    """Return how many registers of `block` tell whether the meter is there: as few as differ from every block's.
+
+    A late reply to a probe then fits no block, nor one to a block the probe; the count of `block` when there is none.
+    """
+    function, _, count, _ = block
+    taken = [other[2] for other in profile["blk"] if other[0] == function]
+    step = profile["lim"][1]
+    return min([n for n in range(step, count, step) if n not in taken] or [count])
+
+
 def plan(profile):
     """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads."""
     batches = []
@@ -46,5 +57,6 @@ def plan(profile):
             rows.extend(bytes((row[2], kind, scale)))
             points += "\n%s %s %d" % (row[0], unit, exponent)
         if points:
-            batches.append(Batch(block, profile["lim"], points, bytes(rows), scales))
+            probe = _probe(block, profile)
+            batches.append(Batch(block, probe, profile["lim"], points, bytes(rows), scales))
     return batches
