@@ -63,13 +63,17 @@ class Session:
     answered: a reply to them may still come.
     """
 
-    _refused = {}  # batches that the meter refused as not there: how often in a row; who refuses gets one of its own
+    # of the class, because most meters need none of their own
+    link = None  # with a relay: what its profile says of it
+    _refused = {}  # batches that the meter refused as not there: how often in a row
 
     def __init__(self, media, link):
         self.counts = array("I", [0] * (proto.BUSY + 1))
         self.answered_ms = 0
         self.silent = 0
-        self.link = link
+        self.unit = link["address"]
+        if "rly" in link:
+            self.link = link
         self._media = media
         self._ready = time.ticks_ms()  # not to be asked before
 
@@ -78,13 +82,12 @@ class Session:
         refused = self._refused.get(batch, 0)
         if refused == _REFUSALS:
             return [Fault(proto.ABSENT, _ILLEGAL_ADDRESS, "dropped")] * batch.size
-        unit = self.link["address"]
         function, address, count, probe, rest_ms, wait_ms = batch.block()
         try:
             if self.silent:
-                await self.ask(rtu.request(unit, function, address, probe), 2 * probe, wait_ms, rest_ms, len, _ANY)
+                await self.ask(rtu.request(self.unit, function, address, probe), 2 * probe, wait_ms, rest_ms, len, _ANY)
                 self._refused.clear()  # it may be another meter
-            request = rtu.request(unit, function, address, count)
+            request = rtu.request(self.unit, function, address, count)
             values = await self.ask(request, 2 * count, wait_ms, rest_ms, batch.decode)
             self._refused.pop(batch, None)
             self.counts[proto.OK] += 1
@@ -107,7 +110,7 @@ class Session:
         Fault UNSUPPORTED without `rly` in the link, BUSY for a meter that does not answer now, REFUSED when it reads
         back as the other state, RANGE as neither, and what reading raises.
         """
-        if name not in ACTIONS or "rly" not in self.link:
+        if name not in ACTIONS or not self.link:
             raise Fault(proto.UNSUPPORTED)
         from lib.proto.modbus import relay
 

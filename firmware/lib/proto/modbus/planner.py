@@ -37,6 +37,7 @@ def plan(profile):
     batches = []
     scales = []
     for index, block in enumerate(profile["blk"]):
+        block = block + [_probe(block, profile)]
         points = ""
         rows = bytearray()
         for row in profile["q"]:
@@ -57,6 +58,5 @@ def plan(profile):
             rows.extend(bytes((row[2], kind, scale)))
             points += "\n%s %s %d" % (row[0], unit, exponent)
         if points:
-            probe = _probe(block, profile)
-            batches.append(Batch(block, probe, profile["lim"], points, bytes(rows), scales))
+            batches.append(Batch(block, profile["lim"], points, bytes(rows), scales))
     return batches

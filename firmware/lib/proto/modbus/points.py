@@ -21,10 +21,13 @@ _ROWS = const(9)  # its bytes
 
 
 class Batch:
-    """The points of one read request, `size` of them, due every `every`-th time; `points` as lib/proto says."""
+    """The points of one read request, `size` of them, due every `every`-th time; `points` as lib/proto says.
 
-    def __init__(self, block, probe, limits, points, rows, scales):
-        function, address, count, self.every = block
+    `block` is that of the profile and the count of its probe, `limits` the profile's `lim`.
+    """
+
+    def __init__(self, block, limits, points, rows, scales):
+        function, address, count, self.every, probe = block
         self.points = points
         self.size = len(rows) // 3
         # packed, because an attribute for each would cost a multiple

@@ -25,7 +25,7 @@ async def switch(session, on):
     """Do what Session.act says."""
     link = session.link
     rules = link["rly"]
-    unit = link["address"]
+    unit = session.unit
     rest_ms, wait_ms = link.get("lim", (0, 0, _REST_MS, _WAIT_MS))[2:]
     frame = _frame(unit, *rules["on" if on else "off"])
     function, address, count, kind, ons, offs = rules["rd"]
