@@ -288,6 +288,24 @@ async def test_a_meter_that_comes_back_is_found_by_one_probe_whatever_the_silenc
         assert clock.us <= (dead_s + max(3, min(dead_s, 60)) + 2) * 1000000, clock.us
 
 
+async def test_a_meter_that_hears_nothing_but_whole_blocks_is_found_again():
+    meter = Meter(7, registers())
+    clock, uart, media, session = await bus()
+    first, second = plan()
+    await session.read(first)
+    for refuses in (False, True):  # what it makes of a part: nothing, or an exception
+        part = [(20000, frame(7, 0x83, 3))] if refuses else []
+        uart.reply = lambda request, part=part: meter(request) if request[5] in (2, 3) else part
+        before = clock.us
+        while await session.read(first) != FIRST:
+            await asyncio.sleep_ms(5000)
+            assert clock.us - before < 60000000
+        assert await session.read(second) == SECOND
+        uart.reply = None
+        await session.read(first)
+        await asyncio.sleep_ms(1600)
+
+
 async def test_a_block_that_the_meter_has_not_is_dropped_after_three_refusals_and_the_others_go_on():
     clock, uart, media, session = await bus(Meter(7, {(3, at): word for at, word in enumerate(WORDS[:3])}))
     first, second = plan()

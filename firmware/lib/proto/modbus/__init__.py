@@ -31,6 +31,7 @@ _QUARANTINE_MS = const(1500)  # after a time-out; replies are known to be late b
 _SAME = const(3)  # so many times; then each is twice the last
 _LONGEST_MS = const(55000)  # with the time-out and the wait for the meter's next turn it is a probe a minute
 _REFUSALS = const(3)  # in a row, until a block that the meter does not have is left out
+_DEAF = const(5)  # silent so often: the last block was asked for over 20 s ago, and no reply is so late
 _ANY = const(1 << 29)
 _SLACK_MS = const(20)  # what a loop may be late; and the silence that ends a damaged reply
 _OVERHEAD = const(5)  # unit, function, byte count, CRC; or an exception
@@ -83,12 +84,15 @@ class Session:
         if refused == _REFUSALS:
             return [Fault(proto.ABSENT, _ILLEGAL_ADDRESS, "dropped")] * batch.size
         function, address, count, probe, rest_ms, wait_ms = batch.block()
+        late = 0
         try:
-            if self.silent:
+            if self.silent > _DEAF and not self.silent & 1:  # it may be deaf to less than a block
+                late = _ANY
+            elif self.silent:
                 await self.ask(rtu.request(self.unit, function, address, probe), 2 * probe, wait_ms, rest_ms, len, _ANY)
                 self._refused.clear()  # it may be another meter
             request = rtu.request(self.unit, function, address, count)
-            values = await self.ask(request, 2 * count, wait_ms, rest_ms, batch.decode)
+            values = await self.ask(request, 2 * count, wait_ms, rest_ms, batch.decode, late)
             self._refused.pop(batch, None)
             self.counts[proto.OK] += 1
             for value in values:
