@@ -86,11 +86,13 @@ class Session:
         function, address, count, probe, rest_ms, wait_ms = batch.block()
         late = 0
         try:
+            if self.silent:
+                self._refused.clear()  # when it answers again it may be another meter
             if self.silent > _DEAF and not self.silent & 1:  # it may be deaf to less than a block
                 late = _ANY
             elif self.silent:
-                await self.ask(rtu.request(self.unit, function, address, probe), 2 * probe, wait_ms, rest_ms, len, _ANY)
-                self._refused.clear()  # it may be another meter
+                request = rtu.request(self.unit, function, address, probe)
+                await self.ask(request, 2 * probe, wait_ms, rest_ms, len, _ANY)
             request = rtu.request(self.unit, function, address, count)
             values = await self.ask(request, 2 * count, wait_ms, rest_ms, batch.decode, late)
             self._refused.pop(batch, None)
