@@ -57,6 +57,8 @@ class Bus:
             life.beat()
             now_ms = self._now_ms()
             due = [meter for meter in self.meters if meter.due(now_ms // 1000)]
+            # who was silent comes last: its time-out moves nobody's instant
+            due = [meter for meter in due if not meter.misses] + [meter for meter in due if meter.misses]
             for meter in due:
                 await self._poll(meter)
                 life.beat()
@@ -85,6 +87,8 @@ class Bus:
                 if all(isinstance(value, proto.Fault) for value in got):
                     fault = fault or got[0]
                     silent = got[0].kind in (proto.TIMEOUT, proto.BUSY)  # the other batches would only cost bus time
+                    if got[0].kind == proto.UNSUPPORTED:
+                        log.error(self.name, "%s: %s" % (meter.serial, got[0].text))
                 elif answered is None:
                     answered = clock.uptime_at(meter.session.answered_ms)
                 for i, value in enumerate(got):
@@ -94,7 +98,7 @@ class Bus:
         meter.polls += 1
         if answered is not None:
             self._answered(meter, answered, values)
-        elif fault and fault.kind != proto.BUSY:
+        elif fault and (fault.kind != proto.BUSY or meter.misses >= _MISSES):  # a lost meter is not asked each time
             self._missed(meter, fault)
 
     def _answered(self, meter, uptime_ms, values):

@@ -21,7 +21,7 @@ QUIET_S = 0.02
 
 
 class PymodbusStation(Station):
-    """Units with registers: `units` maps a unit id to {(function, address): [words]}; functions 3 and 4."""
+    """Units with registers: `units` maps a unit id to {(function, address): [words or truth values]}."""
 
     def __init__(self, units):
         self._devices = [_device(unit, blocks) for unit, blocks in units.items()]
@@ -64,9 +64,10 @@ class PymodbusStation(Station):
 
 
 def _device(unit, blocks):
-    registers = {3: [], 4: []}
-    for (function, address), words in sorted(blocks.items()):
-        registers[function].append(SimData(address, values=words, datatype=DataType.REGISTERS))
-    unused = [SimData(0, values=[0], datatype=DataType.REGISTERS)]
-    bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
-    return SimDevice(unit, simdata=(bits, bits, registers[3] or unused, registers[4] or unused))
+    tables = {1: [], 2: [], 3: [], 4: []}
+    for (function, address), values in sorted(blocks.items()):
+        kind = DataType.BITS if function < 3 else DataType.REGISTERS
+        tables[function].append(SimData(address, values=values, datatype=kind))
+    unused = {function: [SimData(0, values=[False] * 16, datatype=DataType.BITS)] for function in (1, 2)}
+    unused |= {function: [SimData(0, values=[0], datatype=DataType.REGISTERS)] for function in (3, 4)}
+    return SimDevice(unit, simdata=tuple(tables[function] or unused[function] for function in tables))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from meshems import decode, demo, paths
+from meshems.judge import instant_us
 
 LAST = re.compile(r"stored (\d+), acknowledged (\d+), lost (\d+), duplicates (\d+), wrong (\d+), uncommitted (\d+)\Z")
 
@@ -66,6 +67,44 @@ def test_a_dead_meter_and_a_power_cut_lose_nothing_that_was_committed(tmp_path):
     assert figures["stored"] == figures["acknowledged"]
     assert (figures["lost"], figures["wrong"]) == (0, 0)
     assert any("pole-1 without power" in line for line in lines)
+
+
+def test_a_dead_meter_is_known_in_three_cycles_found_by_one_probe_and_moves_nobody(monkeypatch, capsys):
+    kept, honest = {}, demo.judge
+
+    def judge(meters, log, messages, *more):
+        log = list(log)
+        kept.update(log=log, bodies=[json.loads(one.payload) for one in messages if not one.topic.endswith("/status")])
+        return honest(meters, log, messages, *more)
+
+    monkeypatch.setattr(demo, "judge", judge)
+    assert demo.run_demo(demo.Plan.of(1, 6, 60, ["dead:SN-2@20-40"])) == 0, capsys.readouterr().out
+    every_us = demo.EVERY_S * 1_000_000
+
+    def instants(serial, event=None):
+        """The subscriber's time stamps: of the readings of a meter, or of its events of one code."""
+        return [
+            instant_us(body["ts"])[0] for body in kept["bodies"] if body["meterSerial"] == serial and (
+                body.get("event", {}).get("code") == event if event else len(body["registers"]) > 1
+            )
+        ]  # fmt: skip
+
+    asked = [row for row in kept["log"] if row["what"] == "request" and row["serial"] == "SN-2"]
+    dead = [row["utc_us"][0] for row in asked if row.get("fault") == "silent"]
+    (lost,), (restored,) = instants("SN-2", "comms_lost"), instants("SN-2", "comms_restored")
+    assert lost - dead[0] <= 3 * every_us
+    # once it can answer, one probe is all it takes: a part of a block, and all its blocks at once
+    probe, *blocks = [row for row in asked if row["utc_us"][0] > dead[-1]]
+    assert probe["address"] == blocks[0]["address"] and probe["count"] < blocks[0]["count"]
+    back = next(at for at in instants("SN-2") if at > dead[-1])
+    assert back - probe["utc_us"][1] <= 500_000 and abs(restored - back) <= 1_000_000
+    assert probe["utc_us"][0] - dead[-1] <= 2 * every_us
+    silent = [body for body in kept["bodies"] if [row["quality"] for row in body["registers"]] == ["comms_lost"]]
+    assert len(silent) >= (dead[-1] - lost) // every_us  # it keeps its cadence, asked or not
+    for serial in ("SN-1", "SN-3", "SN-4", "SN-5", "SN-6"):
+        at = [one for one in instants(serial) if dead[0] - every_us < one < back + every_us]
+        cadence = (at[-1] - at[0]) / (len(at) - 1)
+        assert len(at) > 4 and abs(cadence - every_us) <= 0.02 * every_us, (serial, cadence)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

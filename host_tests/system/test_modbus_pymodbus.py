@@ -106,7 +106,7 @@ class Wire:
             if not select.select([self._master], [], [], 0.05)[0]:
                 continue
             frame += os.read(self._master, 512)
-            if len(frame) == 8:
+            if len(frame) == (9 + frame[6] if len(frame) > 6 and frame[1] == 16 else 8):
                 os.write(self._master, self._station.hear(frame, 0).wire)
                 frame = b""
 
@@ -148,7 +148,9 @@ def test_every_register_equals_the_slaves_value(tmp_path, de):
                 assert abs(expected[0].scaleb(-exponent)) >= 1 << 62, (name, obis, value)
             else:
                 assert (Decimal(value).scaleb(exponent), unit) == expected, (name, obis)
-        assert sum(counts[address]) == counts[address][0] == len(PROFILES[name]["blk"])
+        out_of_range = [value for _, _, value in values[address].values() if isinstance(value, list)]
+        assert counts[address][0] == len(PROFILES[name]["blk"]) and counts[address][6] == len(out_of_range)
+        assert sum(counts[address]) == counts[address][0] + counts[address][6]
     assert absent
 
 
@@ -161,6 +163,68 @@ def test_a_block_that_the_slave_has_not_is_absent_and_the_others_are_read(tmp_pa
         unit, exponent, value = values[4][obis]
         assert expected == (None if value is None else (Decimal(value).scaleb(exponent), unit))
     assert counts[4][0] == 1 and counts[4][5] == 1
+
+
+RELAYS = {  # how each kind of relay is written and read
+    "coil by coils": {"rd": [1, 10, 1, "u16", [1], [0]], "on": [5, 10, [0xFF00]], "off": [5, 10, [0]]},
+    "the last of eleven coils": {
+        "rd": [1, 0, 11, "u16", [0b10000000101], [0b00000000101]], "on": [5, 10, [0xFF00]], "off": [5, 10, [0]],
+    },
+    "coil, by a contact that never closes": {
+        "rd": [2, 3, 1, "u16", [1], [0]], "on": [5, 10, [0xFF00]], "off": [5, 10, [0]],
+    },
+    "contacts": {"rd": [2, 0, 3, "u16", [0b110], [9]], "on": [5, 10, [0xFF00]], "off": [5, 10, [0]]},
+    "register by 6": {"rd": [3, 26, 1, "u16", [1], [0]], "on": [6, 26, [1]], "off": [6, 26, [0]]},
+    "register by 16": {"rd": [3, 26, 1, "u16", [1], [0]], "on": [16, 26, [1]], "off": [16, 26, [0]]},
+    "two registers": {
+        "rd": [3, 26, 2, "u32", [0x55AA0001], [0x55AA0000]], "on": [16, 26, [0x55AA, 1]], "off": [16, 26, [0x55AA, 0]],
+    },
+    "an input register": {"rd": [4, 5, 1, "s16", [-2], [9]], "on": [6, 26, [1]], "off": [6, 26, [0]]},
+    "an address that is not there": {"rd": [3, 26, 1, "u16", [1], [0]], "on": [6, 99, [1]], "off": [6, 99, [0]]},
+}  # fmt: skip
+SWITCH = """
+import asyncio, json, machine
+from lib import proto
+from lib.media.rs485 import RS485
+from lib.proto import modbus
+
+async def main():
+    line = RS485(machine.UART(1, 9600, tx=17, rx=18, txbuf=512, rxbuf=512, timeout=0, timeout_char=0), 9600)
+    for rules in RELAYS:
+        session = await modbus.session(line, {"address": 1, "rly": rules, "lim": [32, 1, 20, 500]}, {})
+        said = []
+        for on in (True, False, True):
+            try:
+                said.append(await session.act("relay", on))
+            except proto.Fault as fault:
+                said.append([fault.kind, fault.code])
+        print(json.dumps(said))
+
+asyncio.run(main())
+"""
+
+
+def test_relays_of_every_kind_are_switched_and_read_back(tmp_path):
+    units = {
+        1: {
+            (1, 0): [True, False, True, *[False] * 9], (2, 0): [False, True, True, False],
+            (3, 26): [0, 0], (4, 5): [0xFFFE],
+        },
+    }  # fmt: skip
+    program = f"RELAYS = {list(RELAYS.values())!r}\n{SWITCH}"
+    with PymodbusStation(units) as station, Wire(station, tmp_path) as wire:
+        done = subprocess.run(
+            [micropython(), "-c", program], cwd=tmp_path, env=environment(tmp_path) | {"MESHEMS_UART1": wire.path},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = dict(zip(RELAYS, map(json.loads, done.stdout.splitlines()), strict=True))
+    refused = 3
+    assert said.pop("coil, by a contact that never closes") == [[refused, 0], False, [refused, 0]]
+    assert said.pop("contacts") == [True, [refused, 6], True]
+    assert said.pop("an input register") == [True, [refused, -2], True]
+    assert said.pop("an address that is not there") == [[5, 2]] * 3  # ABSENT, exception 2
+    assert said == {name: [True, False, True] for name in said} and len(said) == 5
 
 
 def test_a_unit_that_is_not_there_times_out_once_and_the_next_is_read(tmp_path):

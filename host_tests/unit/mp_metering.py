@@ -1,6 +1,7 @@
 """gateway/metering: who is asked when, and what a silent or odd meter costs and stores."""
 import asyncio
 
+from gateway import log
 from gateway.metering import Bus, Meter
 from lib import proto
 from lib.proto import Fault
@@ -128,6 +129,23 @@ def test_garbage_and_the_quarantine_after_it_is_a_missed_poll():
     assert poll(meter([proto.FRAME, proto.BUSY] * 3), 3) == [("comms_lost", 1), ("lost", 1)]
 
 
+def test_a_lost_meter_that_is_left_alone_keeps_its_cadence():
+    made = meter([proto.TIMEOUT] * 3 + [proto.BUSY] * 2 + [[5], [6, 7]])
+    assert poll(made, 3) == [("comms_lost", 1), ("lost", 1)]
+    assert poll(made, 3) == [("lost", 1), ("lost", 1), ("comms_restored", 1), ("reading", 1, [5, 6, 7])]
+
+
+def test_a_block_that_was_dropped_is_absent_and_told_once():
+    made = meter([proto.UNSUPPORTED, [231500, 228700], proto.ABSENT, [231600, 228800]])
+    said = []
+    kept, log.error = log.error, lambda *words: said.append(words)
+    try:
+        assert poll(made, 2) == [("reading", 1, [None, 231500, 228700]), ("reading", 1, [None, 231600, 228800])]
+    finally:
+        log.error = kept
+    assert said == [("bus 0", "SN-1: scripted")]
+
+
 def test_a_point_that_the_meter_does_not_have_is_absent():
     assert poll(meter([[None], [231500, None]]), 1) == [("reading", 1, [None, 231500, None])]
 
@@ -165,3 +183,22 @@ async def test_the_round_is_committed_and_a_silent_meter_does_not_hold_the_other
     task.cancel()
     assert recorder.rows == [("reading", 2, [1, 2, 3])] and recorder.commits == 1
     assert life.beats >= 2
+
+
+async def test_who_missed_a_poll_is_asked_after_the_others():
+    order = []
+    meters = [meter([]) for _ in range(4)]
+    for slot, made in enumerate(meters):
+        made.slot = slot
+        made.misses = 2 - slot if slot < 2 else 0  # 2, 1, 0, 0
+    bus = Bus("bus 0", None, meters, Clock(), Recorder())
+
+    async def poll(made):
+        order.append(made.slot)
+        made.misses += 1  # it does not make it come twice
+
+    bus._poll = poll
+    task = asyncio.create_task(bus.run(Life()))
+    await asyncio.sleep_ms(20)
+    task.cancel()
+    assert order == [2, 3, 0, 1]

@@ -16,6 +16,9 @@ SDM120_REQUEST = b"\x01\x04\x00\x00\x00\x02\x71\xcb"  # Eastron's manual: voltag
 SDM120_REPLY = b"\x01\x04\x04\x43\x66\x33\x34\x1b\x38"  # its reply: 230.2 V
 
 
+HEAD = b"\x09\x03\x04"  # of a reply of unit 9 with two registers
+
+
 def profile(rows, block=(3, 0, 20, 1), **more):
     """The smallest good profile around some rows."""
     made = {
@@ -35,11 +38,8 @@ def value(name, data, scale=0, exponent=-3, **more):
 
 
 def test_a_request_is_that_of_the_manual():
-    buf = bytearray(8)
-    rtu.request(buf, 1, 4, 0, 2)
-    assert bytes(buf) == SDM120_REQUEST
-    rtu.request(buf, 247, 3, 0xFFFE, 125)
-    assert bytes(buf) == frame(247, 3, b"\xff\xfe\x00\x7d")
+    assert rtu.request(1, 4, 0, 2) == SDM120_REQUEST
+    assert rtu.request(247, 3, 0xFFFE, 125) == frame(247, 3, b"\xff\xfe\x00\x7d")
 
 
 def test_crc_is_that_of_the_specification():
@@ -57,7 +57,7 @@ def test_a_reply_is_found_at_any_offset():
     other = frame(8, 3, 4, b"abcd")
     for before in (b"", b"\x00", b"\x09", b"\x09\x03", b"\x09\x03\x04", request, other, reply[:8]):
         data = before + reply
-        assert rtu.find(data, len(data), 9, 3, 4) == len(before), before
+        assert rtu.find(data, len(data), HEAD, 9) == len(before), before
 
 
 def test_no_more_bytes_are_awaited_than_are_missing():
@@ -65,33 +65,54 @@ def test_no_more_bytes_are_awaited_than_are_missing():
     for before in (b"", b"\x00\x00"):
         data = before + reply
         for got in range(len(data)):
-            missing = -rtu.find(data, got, 9, 3, 4)
+            missing = -rtu.find(data, got, HEAD, 9)
             assert 1 <= missing <= 9
             if got > len(before):
                 assert missing == len(data) - got
-    assert rtu.find(b"\x09\x83", 2, 9, 3, 200) == -3  # an exception is short
+    assert rtu.find(b"\x09\x83", 2, b"\x09\x03\xc8", 205) == -3  # an exception is short
 
 
 def test_the_wrong_unit_function_length_or_crc_is_no_reply():
     good = frame(9, 3, 4, b"\x00\x01\x02\x03")
-    assert rtu.find(good, len(good), 9, 3, 4) == 0
+    assert rtu.find(good, len(good), HEAD, 9) == 0
     for data in (
         frame(8, 3, 4, b"\x00\x01\x02\x03"), frame(9, 4, 4, b"\x00\x01\x02\x03"), frame(9, 3, 2, b"\x00\x01"),
-        frame(9, 3, 6, b"\x00\x01\x02\x03\x04\x05"), frame(9, 0x84, 2), good[:-1] + b"\x00", good[:-2], b"",
-        frame(9, 3, 4, b"\x00\x01"), frame(9, 3, 6, b"\x00\x01\x02\x03"),
+        frame(9, 3, 6, b"\x00\x01\x02\x03\x04\x05"), frame(9, 0x84, 2), good[:-2], b"", frame(9, 3, 4, b"\x00\x01"),
+        frame(9, 3, 6, b"\x00\x01\x02\x03"),
     ):  # fmt: skip
-        assert rtu.find(data, len(data), 9, 3, 4) < 0, data
+        assert rtu.find(data, len(data), HEAD, 9) < 0, data
+
+
+def test_a_damaged_reply_is_told_from_one_that_has_not_come():
+    good = frame(9, 3, 4, b"\x00\x01\x02\x03")
+    damaged = good[:-1] + bytes((good[-1] ^ 1,))
+    for before in (b"", b"\x00", frame(8, 3, 4, b"abcd")):
+        data = before + damaged
+        assert rtu.find(data, len(data), HEAD, 9) is None
+        assert rtu.find(data, len(data) - 1, HEAD, 9) == -1
+        assert rtu.find(data + good, len(data) + 4, HEAD, 9) == -5  # the next one has begun
+        assert rtu.find(data + good, len(data) + 9, HEAD, 9) == len(data)
+    assert rtu.find(frame(8, 3, 4, b"abcd"), 9, HEAD, 9) == -9  # not ours
+
+
+def test_the_reply_to_a_write_repeats_its_request():
+    request = rtu.request(9, 5, 0x0102, 0xFF00)
+    assert request == frame(9, 5, b"\x01\x02\xff\x00")
+    assert rtu.find(b"\x00" + bytes(request), 9, request[:6], 8) == 1
+    for function, data in ((5, b"\x01\x02\x00\x00"), (5, b"\x01\x03\xff\x00"), (6, b"\x01\x02\xff\x00")):
+        assert rtu.find(frame(9, function, data), 8, request[:6], 8) < 0
+    assert rtu.find(frame(9, 0x85, 3), 5, request[:6], 8) == 0
 
 
 def test_an_exception_is_a_reply():
     data = frame(9, 0x83, 2)
-    assert rtu.find(b"\x00" + data, 6, 9, 3, 4) == 1
+    assert rtu.find(b"\x00" + data, 6, HEAD, 9) == 1
 
 
 def test_only_what_came_is_looked_at():
     data = frame(9, 3, 4, b"\x00\x01\x02\x03")
     for got in range(len(data)):
-        assert rtu.find(data, got, 9, 3, 4) < 0  # the rest lies in the buffer from before
+        assert rtu.find(data, got, HEAD, 9) < 0  # the rest lies in the buffer from before
 
 
 def test_every_type_is_decoded():
@@ -157,22 +178,36 @@ def test_a_plan_has_a_batch_for_each_block():
     made = profile(rows, blk=[[4, 7, 9, 1], [3, 16384, 2, 6]], lim=[80, 1, 60, 700])
     assert modbus.check(made) == []
     first, second = modbus.plan(made)
-    assert (first.function, first.address, first.count, first.every) == (4, 7, 9, 1)
-    assert (second.function, second.address, second.count, second.every) == (3, 16384, 2, 6)
+    assert first.block() == (4, 7, 9, 1, 60, 700) and first.every == 1
+    assert second.block() == (3, 16384, 2, 1, 60, 700) and second.every == 6
     assert (first.points, first.size) == ("\n32.7.0 V -3\n16.7.0 W 0", 2)
     assert (second.points, second.size) == ("\n1.8.0 kWh -3", 1)
-    assert (first.rest_ms, first.wait_ms) == (60, 700)
+
+
+def test_a_probe_is_as_short_as_can_be_and_as_long_as_no_block():
+    for blocks, align, probes in (
+        ([[3, 0, 20, 1], [3, 50, 2, 1]], 1, [1, 1]),
+        ([[3, 0, 20, 1], [3, 50, 1, 1]], 1, [2, 1]),  # a block of one register has no smaller probe
+        ([[3, 0, 3, 1], [3, 50, 1, 1], [3, 60, 2, 1]], 1, [3, 1, 2]),
+        ([[3, 0, 20, 1], [4, 50, 1, 1]], 1, [1, 1]),  # another function is another reply
+        ([[3, 0, 20, 1], [3, 50, 2, 1], [3, 60, 4, 1]], 2, [6, 2, 4]),
+        ([[3, 0, 20, 1], [3, 50, 8, 1]], 4, [4, 4]),
+    ):
+        rows = [["1.8.%d" % i, i, 0, "u16", 0, "kWh"] for i in range(len(blocks))]
+        batches = modbus.plan(profile(rows, blk=blocks, lim=[80, align, 20, 500]))
+        assert [batch.block()[3] for batch in batches] == probes, blocks
 
 
 def test_a_captured_reply_is_230_2_volt():
     batch = modbus.plan(profile([["32.7.0", 0, 0, "f32", 0, "V"]], (4, 0, 2, 1)))[0]
-    assert rtu.find(SDM120_REPLY, 9, 1, 4, 4) == 0
+    assert rtu.find(SDM120_REPLY, 9, b"\x01\x04\x04", 9) == 0
     assert batch.decode(SDM120_REPLY[3:7]) == [230200]
 
 
 def test_the_six_names_of_a_protocol():
     module = proto.load("modbus")
-    assert module is modbus and module.NAME == "modbus" and module.ACTIONS == () and module.POINT.split()[0] == "obis"
+    assert module is modbus and module.NAME == "modbus" and module.ACTIONS == ("relay",)
+    assert module.POINT.split()[0] == "obis"
     for name in ("check", "plan", "session"):
         assert callable(getattr(module, name))
 

@@ -109,6 +109,12 @@ def test_a_good_run_is_good(run):
     assert verdict.readings == {"SN-1": 6, "SN-2": 6}
 
 
+def test_what_a_meter_says_to_a_probe_is_no_reading_and_spoils_none(run):
+    at = START_US + 5_000_000
+    run.log += [reply("SN-1", at - 50_000, 0, [9]), reply("SN-1", at + 1_000_000, 72, [1, 2])]
+    assert run.verdict().ok
+
+
 def wrong(run, *more):
     verdict = run.verdict(*more)
     assert verdict.wrong == 1 and not verdict.ok

@@ -118,8 +118,8 @@ def test_a_published_capture_is_what_its_display_said(name):
     )
     profile = PROFILES[name]
     block = next(b for b in modbus.plan(profile) if obis in [p[0] for p in points(b)])
-    assert (block.function, block.address) == (int(function), int(address, 16))
-    data = bytes.fromhex(words.replace(" ", "")).ljust(2 * block.count, b"\0")
+    assert block.block()[:2] == (int(function), int(address, 16))
+    data = bytes.fromhex(words.replace(" ", "")).ljust(2 * block.block()[2], b"\0")
     values = dict(zip((p[0] for p in points(block)), block.decode(data), strict=True))
     assert Decimal(values[obis]).scaleb(-3) == Decimal(value)
 
@@ -139,9 +139,10 @@ def test_values_equal_those_of_the_independent_decoder(name):
     plan = modbus.plan(profile)
     for _ in range(100):
         for batch in plan:
-            words = [rng.choice(special) if rng.random() < 0.3 else rng.getrandbits(16) for _ in range(batch.count)]
+            function, address, count, *_ = batch.block()
+            words = [rng.choice(special) if rng.random() < 0.3 else rng.getrandbits(16) for _ in range(count)]
             values = batch.decode(b"".join(word.to_bytes(2, "big") for word in words))
-            truth = decode(profile, {(batch.function, batch.address): words})
+            truth = decode(profile, {(function, address): words})
             assert list(truth) == [obis for obis, _, _ in points(batch)]
             for (obis, unit, exponent), value in zip(points(batch), values, strict=True):
                 seen.add(obis)
@@ -214,7 +215,7 @@ def test_a_damaged_profile_is_refused_or_harmless(name):
         if not found:
             accepted += 1
             for batch in modbus.plan(profile):
-                assert len(batch.decode(rng.randbytes(2 * batch.count))) == batch.size == len(points(batch))
+                assert len(batch.decode(rng.randbytes(2 * batch.block()[2]))) == batch.size == len(points(batch))
     assert accepted < 150
 
 

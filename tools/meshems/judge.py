@@ -193,13 +193,21 @@ class Truth:
 class _Judge:
     def __init__(self, meters: Iterable[Meter], log: Iterable[Mapping[str, Any]], decode: Decode):
         self.meters = {meter.serial: meter for meter in meters}
-        self.polls = polls(log)
+        self.polls = polls(record for record in log if self._tells(record))
         self.truths = {
             serial: [Truth(self.meters[serial], poll, decode) for poll in rounds]
             for serial, rounds in self.polls.items()
             if serial in self.meters
         }
         self.verdict = Verdict()
+
+    def _tells(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a record is of a block of the profile: a probe, which is shorter, is no reading."""
+        meter = self.meters.get(record.get("serial", ""))
+        if meter is None or not record.get("words"):
+            return True
+        read = record["fc"], record["address"], len(record["words"])
+        return read in [tuple(block[:3]) for block in meter.profile["blk"]]
 
     def fault(self, text: str) -> None:
         self.verdict.wrong += 1

@@ -93,7 +93,10 @@ class RS485:
             await asyncio.sleep_ms(min(left, self.ms(n - got)))
 
     async def drop(self):
-        """Throw away what comes in until the line was silent for `gap_us`, at most for the time of `buf`."""
+        """Throw away what comes in until the line was silent for `gap_us`, at most for the time of `buf`.
+
+        Return whether it is silent.
+        """
         start = time.ticks_ms()
         while True:
             more = self._uart.readinto(self.buf)
@@ -101,7 +104,7 @@ class RS485:
                 self.stats[_DROPPED] += more
                 self._active = time.ticks_us()
             wait = self.gap_us - time.ticks_diff(time.ticks_us(), self._active)
-            # beyond the gap: ticks_us wrapped while the line was silent
-            if not 0 < wait <= self.gap_us or time.ticks_diff(time.ticks_ms(), start) > self.ms(_BUFFER):
-                return
+            silent = not 0 < wait <= self.gap_us  # beyond the gap: ticks_us wrapped while the line was silent
+            if silent or time.ticks_diff(time.ticks_ms(), start) > self.ms(_BUFFER):
+                return silent
             await asyncio.sleep_ms(wait // 1000 + 1)

@@ -5,10 +5,14 @@
     session = await protocol.session(media, {"address": 1}, {})
     values = await session.read(batch)      # an int, a str, None (the meter has no value) or a Fault for each point
 
-A protocol is a folder here with the names NAME POINT ACTIONS check plan session. A batch that `plan` returns says in
-`every` in which polls it is read, in `size` how many points it has, and in `points` which: for each a newline and
-"OBIS UNIT EXPONENT", as in "\n1.8.0 kWh -3"; one text, because a tuple for each costs a multiple of the memory.
+A protocol is a folder lib/proto/NAME on the import path, with the names NAME POINT ACTIONS check plan session. A batch
+that `plan` returns says in `every` in which polls it is read, in `size` how many points it has, and in `points` which:
+for each a newline and "OBIS UNIT EXPONENT", as in "\n1.8.0 kWh -3"; one text, because a tuple for each costs a multiple
+of the memory. A session says in `answered_ms` the ticks at which its meter answered last, and in `counts` how often a
+read ended as each of NAMES.
 """
+
+import sys
 
 OK = 0
 TIMEOUT = 1  # nothing came
@@ -33,7 +37,21 @@ class Fault(Exception):
 
 
 def load(name):
-    """Return the module of the protocol `name`; ImportError when there is none."""
+    """Return the module of the protocol `name`: lib/proto/NAME beside this file, or in any folder of the import path.
+
+    ImportError when there is none.
+    """
+    global __path__
     if not isinstance(name, str) or not name or name.strip("abcdefghijklmnopqrstuvwxyz0123456789"):
         raise ImportError("no protocol")
-    return __import__("lib.proto." + name, None, None, ("NAME",))
+    own = __path__
+    # a package looks for its parts in one folder only, and a board's own folders are often read-only
+    for folder in [own] + ([folder + "/lib/proto" for folder in sys.path] if isinstance(own, str) else []):
+        try:
+            __path__ = folder
+            return __import__("lib.proto." + name, None, None, ("NAME",))
+        except ImportError as error:
+            missing = error
+        finally:
+            __path__ = own
+    raise missing

@@ -21,11 +21,23 @@ def _scale(factor, exponent):
     return (mul * 10**factor, div) if factor >= 0 else (mul, div * 10**-factor)
 
 
+def _probe(block, profile):
+    """Return how many registers of `block` tell whether the meter is there: as few as differ from every block's.
+
+    A late reply to a probe then fits no block, nor one to a block the probe; the count of `block` when there is none.
+    """
+    function, _, count, _ = block
+    taken = [other[2] for other in profile["blk"] if other[0] == function]
+    step = profile["lim"][1]
+    return min([n for n in range(step, count, step) if n not in taken] or [count])
+
+
 def plan(profile):
     """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads."""
     batches = []
     scales = []
     for index, block in enumerate(profile["blk"]):
+        block = block + [_probe(block, profile)]
         points = ""
         rows = bytearray()
         for row in profile["q"]:

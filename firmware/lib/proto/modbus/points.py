@@ -4,6 +4,8 @@ A point is three bytes of its batch: the offset in the block, its kind, and the 
 of registers and the flags below; 0 is a string, and then the third byte is their number. planner.py makes them.
 """
 
+import struct
+
 from micropython import const
 
 from lib import fixed
@@ -14,18 +16,27 @@ _FLOAT = const(16)
 _LOW = const(32)  # the low word comes first
 _INVALID = const(64)  # all ones, or the largest of a signed type, say "not available"
 _LIMIT = const(62)  # bits of a value; records hold 64 bits of a difference
+_HEAD = const(">BHBBHH")  # of the packed rows: what Batch.block returns
+_ROWS = const(9)  # its bytes
 
 
 class Batch:
-    """The points of one read request, `size` of them, due every `every`-th time; `points` as lib/proto says."""
+    """The points of one read request, `size` of them, due every `every`-th time; `points` as lib/proto says.
+
+    `block` is that of the profile and the count of its probe, `limits` the profile's `lim`.
+    """
 
     def __init__(self, block, limits, points, rows, scales):
-        self.function, self.address, self.count, self.every = block
-        self.rest_ms, self.wait_ms = limits[2:]
+        function, address, count, self.every, probe = block
         self.points = points
         self.size = len(rows) // 3
-        self._rows = rows
+        # packed, because an attribute for each would cost a multiple
+        self._rows = struct.pack(_HEAD, function, address, count, probe, *limits[2:]) + rows
         self._scales = scales
+
+    def block(self):
+        """Return (function, address, count, count of a probe, rest ms, ms to the first byte)."""
+        return struct.unpack_from(_HEAD, self._rows, 0)
 
     def decode(self, data):
         """Return a value for each point from the bytes of the block's registers.
@@ -34,7 +45,7 @@ class Batch:
         """
         rows = self._rows
         values = []
-        for i in range(0, len(rows), 3):
+        for i in range(_ROWS, len(rows), 3):
             at, kind, scale = rows[i] * 2, rows[i + 1], rows[i + 2]
             if kind:
                 value = _number(data, at, kind, *self._scales[scale])

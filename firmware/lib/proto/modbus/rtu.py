@@ -8,50 +8,53 @@ import struct
 from micropython import const
 
 _EXCEPTION = const(0x80)  # added to the function of a reply that says no
-_OVERHEAD = const(5)  # unit, function, byte count; and the two bytes of CRC at the end
-
-# of the polynomial 0xA001, four bits at a time
-_CRC = (
-    0x0000, 0xCC01, 0xD801, 0x1400, 0xF001, 0x3C00, 0x2800, 0xE401,
-    0xA001, 0x6C00, 0x7800, 0xB401, 0x5000, 0x9C01, 0x8801, 0x4400,
-)  # fmt: skip
+_SHORT = const(5)  # bytes of an exception: unit, function, code, CRC
 
 
 def crc(buf, start, end):
-    """Return the CRC-16 of buf[start:end]; it goes out low byte first, and a frame with its CRC gives 0."""
-    table = _CRC
+    """Return the CRC-16 of buf[start:end]; it goes out low byte first, and a frame with its CRC gives 0.
+
+    Of the polynomial 0xA001, a byte at a time: the usual table's entry n is n<<6 ^ n<<7, and 0xC001 with it where n
+    has an odd number of ones, which 0x6996 tells of four bits.
+    """
     value = 0xFFFF
     for i in range(start, end):
-        value ^= buf[i]
-        value = value >> 4 ^ table[value & 15]
-        value = value >> 4 ^ table[value & 15]
+        n = (value ^ buf[i]) & 255
+        value = value >> 8 ^ n << 6 ^ n << 7
+        if 0x6996 >> ((n ^ n >> 4) & 15) & 1:
+            value ^= 0xC001
     return value
 
 
-def request(buf, unit, function, address, count):
-    """Write the request to read `count` registers from `address` on into the 8 bytes of `buf`."""
-    struct.pack_into(">BBHH", buf, 0, unit, function, address, count)
-    struct.pack_into("<H", buf, 6, crc(buf, 0, 6))
+def request(unit, function, address, number):
+    """Return the frame that reads `number` registers or coils from `address` on; by 5 and 6 it writes `number`."""
+    frame = bytearray(8)
+    struct.pack_into(">BBHH", frame, 0, unit, function, address, number)
+    struct.pack_into("<H", frame, 6, crc(frame, 0, 6))
+    return frame
 
 
-def find(buf, got, unit, function, size):
-    """Return the offset of the reply in buf[:got]: `size` bytes of data, or an exception.
+def find(buf, got, head, length):
+    """Return the offset of the reply in buf[:got]: `length` bytes that begin with `head`, or an exception.
 
-    A negative number means none yet: at least that many more bytes are missing.
+    A negative number means none yet: at least that many more bytes are missing. None means that it came, damaged.
     """
-    missing = size + _OVERHEAD
+    missing = length
+    damaged = False
     for i in range(got):
-        if buf[i] != unit:
+        if buf[i] != head[0]:
             continue
-        length = size + _OVERHEAD
-        if i + 1 < got and buf[i + 1] != function:
-            if buf[i + 1] != function | _EXCEPTION:
+        size = length
+        if i + 1 < got and buf[i + 1] != head[1]:
+            if buf[i + 1] != head[1] | _EXCEPTION:
                 continue
-            length = _OVERHEAD
-        elif i + 2 < got and buf[i + 2] != size:
+            size = _SHORT
+        elif buf[i : min(i + len(head), got)] != head[: got - i]:
             continue
-        if i + length > got:
-            missing = min(missing, i + length - got)
-        elif crc(buf, i, i + length) == 0:
+        if i + size > got:
+            missing = min(missing, i + size - got)
+        elif crc(buf, i, i + size) == 0:
             return i
-    return -missing
+        elif size == length:
+            damaged = True
+    return None if damaged and missing == length else -missing
