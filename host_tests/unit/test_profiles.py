@@ -4,12 +4,14 @@ import copy
 import json
 import random
 import re
+import runpy
 import struct
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pymodbus.framer import FramerRTU
 
 from lib import proto
 from lib.proto import modbus
@@ -21,6 +23,7 @@ from meshems.sim.slave import Unit
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "firmware" / "profiles").glob("*.json"))
+GOLDEN = ROOT / "host_tests" / "data" / "golden"
 PROFILES = {file.stem: json.loads(file.read_text()) for file in FILES}
 each = pytest.mark.parametrize("name", PROFILES)
 
@@ -166,17 +169,23 @@ def test_limits_and_relay_are_those_of_the_transcription(name):
             assert profile["rly"][key] == [int(function), int(address, 16), [int(value)]]
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if "Capture:" in TABLES[name]])
-def test_a_published_capture_is_what_its_display_said(name):
-    function, address, words, obis, value = transcribed(
-        TABLES[name], r"Capture: (\d\d) (\w{4}) = ([0-9A-F ]+): (\S+) is ([\d.]+)\."
-    )
-    profile = PROFILES[name]
-    block = next(b for b in modbus.plan(profile) if obis in [p[0] for p in points(b)])
-    assert (block.function, block.address) == (int(function), int(address, 16))
-    data = bytes.fromhex(words.replace(" ", "")).ljust(2 * block.count, b"\0")
-    values = dict(zip((p[0] for p in points(block)), block.decode(data), strict=True))
-    assert Decimal(values[obis]).scaleb(-3) == Decimal(value)
+def golden(name):
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+@each
+def test_a_profile_has_golden_frames_that_say_where_they_come_from(name):
+    frames = golden(name)
+    assert frames and all(frame["from"] for frame in frames)
+    for frame in frames:
+        for wire in (bytes.fromhex(frame["request"]), bytes.fromhex(frame["reply"])):
+            assert FramerRTU.compute_CRC(wire[:-2]).to_bytes(2, "big") == wire[-2:]
+
+
+def test_constructed_frames_are_those_that_the_tables_give():
+    made = runpy.run_path(str(GOLDEN / "make.py"))["files"]()
+    assert {name: golden(name) for name in made} == made
+    assert set(made) == {name for name in PROFILES if PROFILES[name].get("proto", "modbus") == "modbus"}
 
 
 @each
