@@ -68,7 +68,7 @@ def plan(profile):
                 plus = (plus[0], _kind(plus[1], profile.get("inv"))) + _scale(plus[2], exponent)
             by = [key for key in scaled[i] if known[key] != (1, 1)] if ratio else ()
             if plus or by or "sign" in more:
-                wide.append((number, plus, more.get("sign"), by))
+                wide.append((number, row[2], kind) + scales[scale] + (plus, more.get("sign"), by))
             rows.extend(bytes((row[2], kind, scale)))
             points += "\n%s %s %d" % (row[0], unit, exponent)
         if not points:

@@ -16,8 +16,8 @@ _LIMIT = const(62)  # bits of a value, as in points.py
 class Wide(Batch):
     """A Batch of one meter.
 
-    `wide` has (number of the point, second part, sign, ratios) for each point that is more than a number: the second
-    part is (offset, kind, mul, div), the sign [offset, mask]. `sources` has (number of the point, ratio, exponent) for
+    `wide` has (number of the point, offset, kind, mul, div, second part, sign, ratios) for each point that is more than
+    a number: the second part is (offset, kind, mul, div), the sign [offset, mask]. `sources` has (number of the point, ratio, exponent) for
     each point that says a ratio. `known` is {ratio: (mul, div), or None before it was read}, one for all the batches
     of a meter.
     """
@@ -35,14 +35,12 @@ class Wide(Batch):
             value = values[i]
             good = isinstance(value, int) and value > 0
             self._known[key] = (value * 10 ** max(exponent, 0), 10 ** max(-exponent, 0)) if good else None
-        for i, plus, sign, by in self._wide:
-            values[i] = self._value(data, 3 * i, plus, sign, by)
+        for row in self._wide:
+            values[row[0]] = self._value(data, *row[1:])
         return values
 
-    def _value(self, data, row, plus, sign, by):
-        at, kind, scale = self._rows[row : row + 3]
+    def _value(self, data, at, kind, mul, div, plus, sign, by):
         at *= 2
-        mul, div = self._scales[scale]
         top = bottom = 1
         for key in by:
             pair = self._known[key]
