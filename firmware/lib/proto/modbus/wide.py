@@ -17,9 +17,9 @@ class Wide(Batch):
     """A Batch of one meter.
 
     `wide` has (number of the point, offset, kind, mul, div, second part, sign, ratios) for each point that is more than
-    a number: the second part is (offset, kind, mul, div), the sign [offset, mask]. `sources` has (number of the point, ratio, exponent) for
-    each point that says a ratio. `known` is {ratio: (mul, div), or None before it was read}, one for all the batches
-    of a meter.
+    a number: the second part is (offset, kind, mul, div), the sign [offset, mask]. `sources` has (number of the point,
+    ratio, exponent) for each point that says a ratio. `known` is {ratio: (mul, div), or None before it was read}, one
+    for all the batches of a meter.
     """
 
     def __init__(self, made, wide, sources, known):
