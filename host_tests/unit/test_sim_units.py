@@ -19,7 +19,7 @@ from meshems.sim.faults import KINDS, Fault, sealed
 from meshems.sim.meters import Household, day_curve
 from meshems.sim.slave import Unit, Units, encode
 
-PROFILES = sorted(path.stem for path in paths.PROFILES.glob("*.json"))
+PROFILES = sorted(path.stem for path in paths.PROFILES.glob("*.json") if '"blk"' in path.read_text())
 NOW_MS = 1_790_000_000_123
 
 
