@@ -311,6 +311,45 @@ def test_check_of_good_profiles_ends_with_0():
     assert run("check", FILES[0]).exit_code == 0
 
 
+def merged(ports, blocks, limits=(125, 1, 20, 500), **more):
+    """What is proposed for a profile with these blocks."""
+    rows = [[f"x.{i}", i, 0, "u16", 0, ""] for i in range(len(blocks))]
+    made = {
+        "v": 1, "id": "x", "n": "x", "ph": 1, "ser": ports, "lim": list(limits), "blk": blocks, "q": rows, "conf": "L",
+        "probe": [[3, 0, 1, "u16", [1]]], **more,
+    }  # fmt: skip
+    assert modbus.check(made) == []
+    return [(path, better.split(": ")[0]) for path, _, better in profiles.advice(made)]
+
+
+def test_blocks_are_merged_where_the_hole_costs_less_than_a_read():
+    """(13c + d + g) / 2c, with d = 20 ms: 17.85 registers at 9600 8N1, 12.6 at 2400, 81 at 115200 baud."""
+    blocks = [[3, 100, 10, 1], [3, 127, 4, 1]]
+    assert merged(["9600N1"], blocks) == [("blk[0], blk[1]", "[3, 100, 31, 1]")]
+    assert merged(["9600N1"], [[3, 100, 10, 1], [3, 128, 4, 1]]) == []
+    assert merged(["2400N1", "9600N1"], blocks) == []
+    assert merged(["115200N1"], [[3, 100, 10, 1], [3, 190, 4, 1]]) == [("blk[0], blk[1]", "[3, 100, 94, 1]")]
+    assert merged(["9600N1"], [[3, 127, 4, 1], [3, 100, 10, 1]]) == [("blk[1], blk[0]", "[3, 100, 31, 1]")]
+
+
+def test_blocks_that_cannot_be_one_read_are_left_alone():
+    assert merged(["9600N1"], [[3, 100, 10, 1], [4, 112, 4, 1]]) == []  # another function
+    assert merged(["9600N1"], [[3, 100, 10, 1], [3, 112, 4, 6]]) == []  # another cadence
+    assert merged(["9600N1"], [[3, 100, 10, 1], [3, 112, 4, 1]], (15, 1, 20, 500)) == []  # too long
+    assert merged(["9600N1"], [[3, 100, 10, 1], [3, 105, 4, 1]]) == []  # no hole at all
+    blocks = [[3, 100, 10, 1], [3, 112, 4, 1], [3, 900, 16, 1]]
+    assert merged(["9600N1"], blocks) == [("blk[0], blk[1]", "[3, 100, 17, 1]")]  # 16 is taken
+
+
+def test_advice_does_not_make_a_profile_bad(tmp_path):
+    made = copy.deepcopy(PROFILES["eastron-sdm120"])
+    del made["probe"]
+    (tmp_path / "eastron-sdm120.json").write_text(json.dumps(made))
+    result = run("check", "--json", tmp_path / "eastron-sdm120.json")
+    assert result.exit_code == 0 and [json.loads(line)["path"] for line in result.output.splitlines()] == ["probe"]
+    assert "proposed" in run("check", tmp_path / "eastron-sdm120.json").output
+
+
 def test_check_names_every_problem_of_every_file_and_ends_with_2(tmp_path):
     bad = copy.deepcopy(PROFILES["eastron-sdm120"])
     bad["q"][3][3] = "f3"
