@@ -241,6 +241,49 @@ def test_every_type_and_scale_equals_the_independent_decoder():
             assert Decimal(value).scaleb((resolution or [-3])[0]) == truth[0]
 
 
+def test_format_2_equals_the_independent_decoder():
+    """Two parts, signs and ratios of every kind, configured or read, against decimal."""
+    rng = random.Random(8)
+    parts = [kind for kind in rules.TYPES if kind[1:3] in ("16", "32") and kind[0] != "f"]
+    kinds = [kind for kind in rules.TYPES if kind != "str"]
+    told = {"value": 0, "none": 0, "fault": 0}
+    for _ in range(4000):
+        scales = [rng.choice([0, -1, -2, -4, 3, [1, 3], [65536, 10], [-5, 7], [25, 2]]) for _ in range(2)]
+        more = {}
+        if rng.random() < 0.5:
+            more["plus"] = [rng.randrange(8, 11), rng.choice(parts), scales[1]]
+        if rng.random() < 0.5:
+            more["sign"] = [12, rng.choice([1, 0x8000, 0xFFFF])]
+        if rng.random() < 0.3:
+            more["by"] = rng.choice([[], ["ct"], ["pt"], ["ct", "pt"], ["pt", "ct"]])
+        kind = rng.choice(parts if "plus" in more else kinds)
+        row = ["1.8.0", 0, 4, kind, scales[0], rng.choice(["kWh", "A", "V", "Hz"]), rng.choice([-3, 0, 2, -6]), more]
+        ratio = {"ct": rng.choice(["", "0.4.2"]), "pt": rng.choice(["", "0.4.3"])}
+        used = [["0.4.2", 0, 0, "u16", 0, ""], ["0.4.3", 0, 1, "u16", [1, 10], ""], row]
+        profile = {
+            "v": 2, "id": "x", "n": "x", "ph": 1, "ser": ["9600N1"], "lim": [125, 1, 20, 500], "blk": [[3, 0, 14, 1]],
+            "q": [*used, ["a", 0, 0, "u16", 0, "W"]], "ratio": ratio, "inv": rng.getrandbits(1), "conf": "L",
+        }  # fmt: skip
+        assert rules.problems(profile) == []
+        given = {key: [rng.choice([1, 200, 11000]), rng.choice([1, 5, 7])] for key in ratio if rng.random() < 0.4}
+        words = [rng.choice((0, 0xFFFF, 0x7FFF, 0x8000, rng.getrandbits(16))) for _ in range(14)]
+        words[:2] = [rng.choice((0, 1, 40, 0xFFFF)), rng.choice((0, 10, 15))]
+        (batch,) = modbus.plan({**profile, "ratio": {**ratio, **given}})
+        value = batch.decode(b"".join(word.to_bytes(2, "big") for word in words))[2]
+        truth = decode(profile, {(3, 0): words}, given)["1.8.0"]
+        if isinstance(value, proto.Fault):
+            told["fault"] += 1
+            assert value.kind in (proto.ABSENT, proto.RANGE)
+            assert truth is None or abs(truth[0].scaleb(-row[6])) >= 1 << 62
+        elif value is None:
+            told["none"] += 1
+            assert truth is None
+        else:
+            told["value"] += 1
+            assert Decimal(value).scaleb(row[6]) == truth[0], (row, ratio, given, words)
+    assert told["value"] > 1000 and told["fault"] > 100 and told["none"] > 100, told
+
+
 def test_the_decoder_rounds_half_even_and_names_what_is_not_there():
     rows = [["a", 0, 0, "u16", -4, "W"], ["b", 1, 0, "u16", 0, ""]]
     profile = {"blk": [[3, 0, 8, 1], [3, 9, 1, 1]], "q": rows, "inv": 1}

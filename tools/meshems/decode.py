@@ -2,30 +2,31 @@
 
     decode(profile, {(4, 0): [0x4366, 0x3333, ...]})    # {"32.7.0": (Decimal("230.200"), "V"), ...}
 
-Standard library only, and nothing of `firmware/`: `struct` takes IEEE 754 and two's complement apart, `decimal` scales
-and rounds. The rule: the register's exact value, rounded half-even to the point's resolution, 10^-3 of its unit unless
-the row of the profile says otherwise.
+Standard library only, and nothing of `firmware/`: `struct` takes IEEE 754 and two's complement apart, `fractions`
+scales and rounds. The rule: the register's exact value, rounded half-even to the point's resolution, 10^-3 of its unit
+unless the row of the profile says otherwise.
 """
 
 import struct
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Context, Decimal
+from fractions import Fraction
 from typing import Any
 
-EXACT = Context(prec=2500)  # a float64 times a power of ten has at most some 1100 digits
+EXACT = Context(prec=400)  # a float64 has at most some 310 digits before the point
 CODES = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "u64": ">Q", "s64": ">q", "f32": ">f", "f64": ">d"}
 
 
 def decode(
     profile: Mapping[str, Any],
     words: Mapping[tuple[int, int], Sequence[int]],
-    ratios: Mapping[str, Decimal] | None = None,
+    ratios: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, tuple[Decimal, str] | None]:
     """Return {OBIS: (value, unit)} of the blocks in `words`, {(function, first address): [register, ...]}.
 
     None stands for a value that the meter says is not available, or whose ratio is not known. Points that are text are
-    left out. `ratios` are those of the meter's configuration, {"ct": primary / secondary}; what is neither there nor in
-    a register of the profile is 1.
+    left out. `ratios` are those of the meter's configuration, {"ct": [primary, secondary]}; what is neither there nor
+    in a register of the profile is 1.
     """
     known = _ratios(profile, words, ratios or {})
     values: dict[str, tuple[Decimal, str] | None] = {}
@@ -42,30 +43,32 @@ def decode(
                 value = None
             else:
                 second = _scaled(obis, registers, *more["plus"], False)
-                value = None if value is None or second is None else EXACT.add(value, second)
+                value = None if value is None or second is None else value + second
         for key in _scaling(unit, more.get("by"), known):
-            value = None if value is None or known[key] is None else EXACT.multiply(value, known[key])
+            times = known[key]
+            value = None if value is None or times is None else value * times
         if value is None:
             values[obis] = None
             continue
         if "sign" in more and registers[more["sign"][0]] & more["sign"][1]:
             value = -value
-        step = Decimal(1).scaleb(rest[0] if rest else -3)
-        values[obis] = value.quantize(step, ROUND_HALF_EVEN, EXACT) + 0, unit  # + 0: no minus before a zero
+        exponent = rest[0] if rest else -3
+        whole = round(value / Fraction(10) ** exponent)  # a tie goes to the even neighbour
+        values[obis] = EXACT.scaleb(EXACT.create_decimal(whole), Decimal(exponent)), unit
     return values
 
 
 def _ratios(
-    profile: Mapping[str, Any], words: Mapping[tuple[int, int], Sequence[int]], given: Mapping[str, Decimal]
-) -> dict[str, Decimal | None]:
+    profile: Mapping[str, Any], words: Mapping[tuple[int, int], Sequence[int]], given: Mapping[str, Sequence[int]]
+) -> dict[str, Fraction | None]:
     """Return {ratio: its value, None when the meter's register does not say one}."""
-    known: dict[str, Decimal | None] = {}
+    known: dict[str, Fraction | None] = {}
     for key, code in profile.get("ratio", {}).items():
-        known[key] = given.get(key, Decimal(1))
+        known[key] = Fraction(*given.get(key, (1, 1)))
         if code and key not in given:
             row = next(row for row in profile["q"] if row[0] == code)
             plain = decode({**profile, "q": [row], "ratio": {}}, words).get(code)
-            known[key] = plain[0] if plain and plain[0] > 0 else None
+            known[key] = Fraction(plain[0]) if plain and plain[0] > 0 else None
     return known
 
 
@@ -89,15 +92,13 @@ def _raw(obis: str, registers: Sequence[int], offset: int, kind: str) -> bytes:
 
 def _scaled(
     obis: str, registers: Sequence[int], offset: int, kind: str, scale: int | Sequence[int], marked: bool
-) -> Decimal | None:
+) -> Fraction | None:
     """Return the exact value of the registers, None when they say that there is none."""
     raw = _raw(obis, registers, offset, kind)
     if _absent(kind, raw, marked):
         return None
-    value = EXACT.create_decimal(struct.unpack(CODES[kind.rstrip("w")], raw)[0])
-    if isinstance(scale, int):
-        return EXACT.scaleb(value, Decimal(scale))
-    return EXACT.divide(EXACT.multiply(value, Decimal(scale[0])), Decimal(scale[1]))
+    value = Fraction(struct.unpack(CODES[kind.rstrip("w")], raw)[0])
+    return value * (Fraction(10) ** scale if isinstance(scale, int) else Fraction(scale[0], scale[1]))
 
 
 def _absent(kind: str, raw: bytes, marked: bool) -> bool:
