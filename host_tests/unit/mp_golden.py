@@ -2,9 +2,11 @@
 import json
 import os
 
+import fake_uart
 from gateway import data
 from lib import fixed
-from lib.proto import modbus
+from lib.media import rs485
+from lib.proto import modbus, sunspec
 from lib.proto.modbus import rtu
 
 FOLDER = __file__[: __file__.rfind("/")] + "/../data/golden/"
@@ -48,19 +50,48 @@ def told(profile, frame):
     return values
 
 
-def test_frames_say_what_is_written_beside_them():
-    assert len(NAMES) >= 24
+def profiles(protocol):
+    """[(name, profile, its frames)] of a protocol."""
     for name in NAMES:
         profile = data.load("profiles/%s.json" % name)
-        for frame in json.load(open(FOLDER + name + ".json")):
+        if profile.get("proto", "modbus") == protocol:
+            with open(FOLDER + name + ".json") as file:
+                yield name, profile, json.load(file)
+
+
+def test_frames_say_what_is_written_beside_them():
+    assert len(NAMES) >= 26
+    for name, profile, frames in profiles("modbus"):
+        for frame in frames:
             values = told(profile, frame)
             assert values and values == frame["values"], (name, frame["from"], values)
 
 
 def test_every_point_of_a_profile_is_in_a_frame():
-    for name in NAMES:
-        profile = data.load("profiles/%s.json" % name)
+    for name, profile, frames in profiles("modbus"):
         read = set()
-        for frame in json.load(open(FOLDER + name + ".json")):
+        for frame in frames:
             read.update(told(profile, frame))
         assert read == {row[0] for row in profile["q"]}, name
+
+
+async def test_a_sunspec_unit_is_asked_these_frames_and_says_this():
+    clock = fake_uart.Clock(rs485, modbus)
+    for name, profile, (told,) in profiles("sunspec"):
+        asked = []
+        said = {bytes.fromhex(request): bytes.fromhex(reply) for request, reply in told["frames"]}
+
+        def reply(frame, asked=asked, said=said):
+            asked.append(frame)
+            return [(20000, said[frame])]
+
+        line = rs485.RS485(fake_uart.UART(clock, 9600, reply=reply), 9600)
+        (batch,) = sunspec.plan(profile)
+        session = await sunspec.session(line, {"address": 9}, {})
+        values = {}
+        for column, value in zip(batch.points.split("\n")[1:], await session.read(batch)):
+            obis, _, exponent = column.split(" ")
+            if value is not None:
+                values[obis] = fixed.text(value, int(exponent))
+        assert values == told["values"], (name, values)
+        assert asked == [bytes.fromhex(request) for request, _ in told["frames"]]

@@ -1,6 +1,7 @@
 """Writes the constructed frames of this folder: `python host_tests/data/golden/make.py`.
 
-Made from the register tables of ../modbus-tables.md alone: nothing of the firmware and none of its profiles is read.
+Made from the register tables of ../modbus-tables.md alone, and for SunSpec from the model definitions of
+../sunspec-models.json: nothing of the firmware and none of its profiles is read.
 For each block that a profile reads there is one frame, with plausible contents; the values come from the raw words by
 `struct` and `decimal`. Published captures stand in captures.json and are only copied.
 """
@@ -106,6 +107,46 @@ def constructed(section, note):
         }  # fmt: skip
 
 
+# What a SunSpec unit of three phases says: (point, register, scale factor, code, value)
+SUNSPEC = (
+    ("AphA", 4317, -3, "31.7.0", "4.317"), ("AphB", 5021, -3, "51.7.0", "5.021"), ("AphC", 77, -3, "71.7.0", "0.077"),
+    ("PhVphA", 2314, -1, "32.7.0", "231.4"), ("PhVphB", 2297, -1, "52.7.0", "229.7"),
+    ("PhVphC", 2331, -1, "72.7.0", "233.1"), ("Hz", 4998, -2, "14.7.0", "49.98"),
+    ("W", -123, 1, "16.7.0", "-1230"), ("WphA", -50, 1, "36.7.0", "-500"), ("WphB", -70, 1, "56.7.0", "-700"),
+    ("WphC", -3, 1, "76.7.0", "-30"), ("VA", 131, 1, "9.7.0", "1310"), ("VAR", -45, 1, "131.7.0", "-450"),
+    ("PF", -939, -1, "13.7.0", "-0.939"), ("TotWhExp", 1234567, 0, "2.8.0", "1234.567"),
+    ("TotWhImp", 98765432, 0, "1.8.0", "98765.432"), ("TotWhImpPhA", 30000000, 0, "21.8.0", "30000"),
+    ("TotWhImpPhB", 40000001, 0, "41.8.0", "40000.001"), ("TotWhImpPhC", 28765431, 0, "61.8.0", "28765.431"),
+)  # fmt: skip
+SUNSPEC_SIZES = {"uint16": 1, "int16": 1, "sunssf": 1, "acc32": 2, "bitfield32": 2, "enum16": 1}
+SUNSPEC_NONE = {"uint16": 0xFFFF, "int16": 0x8000, "sunssf": 0x8000, "acc32": 0, "bitfield32": 0, "enum16": 0}
+AT = 40070  # of the second model: "SunS", and a common model of 66 registers
+
+
+def sunspec():
+    """The frames of a meter of model 203 that is found and read: the search, then its values in one reply."""
+    rows = [(*row, None)[:3] for row in json.loads((HERE.parent / "sunspec-models.json").read_text())["203"]]
+    said = {name: (register, factor) for name, register, factor, _, _ in SUNSPEC}
+    factors = {scale: said[name][1] for name, _, scale in rows if name in said and scale}
+    words = [203, 105]
+    for name, kind, _ in rows[2:]:
+        number = said[name][0] if name in said else factors.get(name, SUNSPEC_NONE[kind])
+        size = SUNSPEC_SIZES[kind]
+        words += [number >> 16 * (size - 1 - i) & 0xFFFF for i in range(size)]
+    texts = (b"Maker", 32), (b"M-3", 32), (b"", 16), (b"1.07", 16), (b"SN-42", 32)
+    data = {
+        (40000, 2): b"SunS", (40002, 2): bytes([0, 1, 0, 66]),
+        (40004, 64): b"".join(text.ljust(size, b"\0") for text, size in texts),
+        (AT, 2): bytes([0, 203, 0, 105]), (AT, 55): b"".join(word.to_bytes(2, "big") for word in words[:55]),
+    }  # fmt: skip
+    frames = [
+        [frame(UNIT, 3, at.to_bytes(2, "big"), count.to_bytes(2, "big")), frame(UNIT, 3, 2 * count, part)]
+        for (at, count), part in data.items()
+    ]
+    values = {code: value for *_, code, value in SUNSPEC}
+    return [{"from": note(False), "frames": frames, "values": values}]
+
+
 def note(captured):
     """Where a constructed frame comes from."""
     return "constructed from the register table" + ("" if captured else "; no capture found")
@@ -114,7 +155,8 @@ def note(captured):
 def files():
     """{profile: its frames}, published captures first."""
     captures = json.loads((HERE / "captures.json").read_text())
-    return {
+    made = {"sunspec": sunspec(), "sunspec-meter": sunspec()}
+    return made | {
         name: captures.get(name, []) + list(constructed(section, note(name in captures))) for name, section in tables()
     }
 
