@@ -333,6 +333,18 @@ def points(batch):
     return [(obis, unit, int(exponent)) for obis, unit, exponent in rows]
 
 
+def test_the_rows_that_the_document_shows_are_good():
+    text = (ROOT / "docs" / "profiles.md").read_text()
+    rows = [json.loads(row) for row in re.findall(r"^    (\[\".*?\}\])", text, flags=re.M)]
+    assert len(rows) == 2
+    for row in rows:
+        profile = {
+            "v": 2, "id": "x", "n": "x", "ph": 1, "ser": ["9600N1"], "lim": [125, 1, 20, 500], "blk": [[3, 72, 26, 1]],
+            "q": [row], "conf": "L",
+        }  # fmt: skip
+        assert modbus.check(profile) == []
+
+
 def run(*arguments):
     return CliRunner().invoke(profiles.profile, [str(argument) for argument in arguments])
 
