@@ -126,17 +126,28 @@ def _meters(conf, ids):
         gc.collect()
         profile = data.load("profiles/%s.json" % name)
         protocol = profile.get("proto", "modbus")
-        batches = proto.load(protocol).plan(profile)
-        profile = None
-        schema = ids.schema("".join([batch.points for batch in batches]))
-        for batch in batches:
-            batch.points = None  # it stands in the schema now
+        ratio = profile.get("ratio", {})
+        shared = None
         for meter in conf["meters"]:
-            if meter["profile"] == name:
-                link = {"address": meter["address"]}
-                slot = ids.slot(meter["serial"])
-                made = Meter(meter["serial"], meter["every"], slot, schema, batches, protocol, link)
-                found[meter["bus"]][1].append(made)
+            if meter["profile"] != name:
+                continue
+            own = [key for key in ratio if key in meter or ratio[key]]  # makes the batches this meter's alone
+            if own or not shared:
+                if ratio:
+                    profile["ratio"] = {key: meter.get(key, ratio[key]) for key in ratio}
+                batches = proto.load(protocol).plan(profile)
+                schema = ids.schema("".join([batch.points for batch in batches]))
+                for batch in batches:
+                    batch.points = None  # it stands in the schema now
+                if not own:
+                    shared = batches
+            else:
+                batches = shared
+            link = {"address": meter["address"]}
+            slot = ids.slot(meter["serial"])
+            made = Meter(meter["serial"], meter["every"], slot, schema, batches, protocol, link)
+            found[meter["bus"]][1].append(made)
+        profile = None
     return found
 
 

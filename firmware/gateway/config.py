@@ -71,13 +71,18 @@ def check(config, secrets, profile):
     _once(found, config, "meters", "address", "bus")
     _once(found, config, "uplinks", "name")
     buses = len(config["buses"]) if isinstance(config.get("buses"), list) else 0
-    checked = set()
+    checked = {}
     for i, meter in _rows(config, "meters"):
         path = "meters[%d]." % i
         if path + "bus" not in named and meter["bus"] >= buses:
             found.append((path + "bus", str(meter["bus"]), "the index of one of the %d buses" % buses))
-        if path + "profile" not in named and meter["profile"] not in checked:
+        if path + "profile" in named:
+            continue
+        if meter["profile"] not in checked:
             _profile(found, path + "profile", meter["profile"], profile, checked)
+        for key in ("ct", "pt"):
+            if key in meter and key not in checked.get(meter["profile"], key):
+                found.append((path + key, schema.show(meter[key]), "only with a profile whose `ratio` has it"))
 
     names = [uplink.get("name") for _, uplink in _rows(config, "uplinks")]
     known = secrets.get("uplinks") if isinstance(secrets, dict) else None
@@ -93,7 +98,7 @@ def profile(name):
 
 
 def _profile(found, path, name, profile, checked):
-    """Append what is wrong with the profile `name` that stands at `path`; add it to `checked` when there is one."""
+    """Append what is wrong with the profile `name` that stands at `path`; checked[name] says which ratios it knows."""
     where = "profiles/%s.json" % name
     try:
         rules = profile(name)
@@ -102,10 +107,12 @@ def _profile(found, path, name, profile, checked):
         return
     except ValueError:
         rules = None
-    checked.add(name)
     if not isinstance(rules, dict):
+        checked[name] = ("ct", "pt")  # nobody knows
         found.append((where, "broken JSON", "object"))
         return
+    ratio = rules.get("ratio", {})
+    checked[name] = list(ratio) if isinstance(ratio, dict) else ("ct", "pt")
     kind = rules.get("proto", "modbus")
     try:
         checker = proto.load(kind)

@@ -161,6 +161,20 @@ def test_a_profile_of_an_unknown_protocol_is_named():
     assert found(lambda c: None) == [("profiles/toy-1.json: proto", '"morse"', "the name of a protocol")]
 
 
+def test_a_ratio_is_for_a_meter_whose_profile_has_it():
+    def ratios(c):
+        c["meters"][0].update({"ct": [200, 5], "pt": [110, 1]})
+
+    allowed = "only with a profile whose `ratio` has it"
+    assert found(ratios) == [("meters[0].ct", "array", allowed), ("meters[0].pt", "array", allowed)]
+    PROFILES["eastron-sdm120"] = {"v": 2, "ratio": {"ct": ""}}
+    assert found(ratios) == [("meters[0].pt", "array", allowed)]
+    PROFILES["eastron-sdm120"] = {"v": 2, "ratio": {"ct": "", "pt": "0.4.3"}}
+    assert found(ratios) == []
+    for wrong, path in (([200], "ct"), ([5, 0], "ct[1]"), (40, "ct"), ([1, 1, 1], "ct"), ([1, 2000000], "ct[1]")):
+        assert paths(found(lambda c, ct=wrong: c["meters"][0].update({"ct": ct}))) == ["meters[0]." + path], wrong
+
+
 def test_wrong_types_anywhere_are_problems_and_no_exceptions():
     def leaves(value, path=()):
         """Return the ways to every value in `value`."""

@@ -232,7 +232,7 @@ DROP = object()
 # (what is broken, the place of the change, the new value there, the path that has to be named)
 BROKEN = (
     ("no version", ("v",), DROP, "v"),
-    ("another version", ("v",), 2, "v"),
+    ("another version", ("v",), 3, "v"),
     ("an id with a blank", ("id",), "a b", "id"),
     ("no name", ("n",), "", "n"),
     ("four phases", ("ph",), 4, "ph"),

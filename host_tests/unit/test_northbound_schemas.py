@@ -8,6 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from lib import proto
+
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "northbound"
 KINDS = ("telemetry", "event", "status", "gateway")
 EXAMPLES = sorted(path.name for path in FOLDER.glob("*.example.json"))
@@ -333,5 +335,8 @@ def test_every_code_of_a_profile_is_one_that_may_be_published():
     paths = sorted((FOLDER.parents[1] / "firmware" / "profiles").glob("*.json"))
     assert paths
     for path in paths:
-        for row in json.loads(path.read_text())["q"]:
-            assert valid("telemetry", with_register(row[0], 1, row[5])), (path.name, row)
+        profile = json.loads(path.read_text())
+        for batch in proto.load(profile.get("proto", "modbus")).plan(profile):
+            for point in batch.points.split("\n")[1:]:
+                obis, unit, _ = point.split(" ")
+                assert valid("telemetry", with_register(obis, 1, unit)), (path.name, point)

@@ -100,3 +100,18 @@ def test_what_ships_reads_a_reply_as_the_source_does(shipped, tmp_path):
             [interpreter(), "-c", program_text], env={"MICROPYPATH": path}, cwd=tmp_path, capture_output=True, text=True
         )
         assert done.stdout.strip() == "1103006b00037687", done.stderr
+
+
+def test_what_ships_scales_a_value_by_its_ratio_as_the_source_does(shipped, tmp_path):
+    """A class whose base stands in another module: their names must not become one."""
+    profile = {
+        "blk": [[3, 0, 3, 1]], "lim": [32, 1, 20, 500], "ratio": {"ct": [40, 1]},
+        "q": [["31.7.0", 0, 0, "u16", -2, "A", -3, {"plus": [1, "u16", 0], "sign": [2, 1]}]],
+    }  # fmt: skip
+    program_text = f"from lib.proto import modbus\nprint(modbus.plan({profile!r})[0].decode(b'\\0\\7\\0\\1\\0\\1'))\n"
+    for firmware in (paths.FIRMWARE, shipped):
+        path = f"{paths.BOARDS / 'desktop'}:{firmware}:.frozen"
+        done = subprocess.run(
+            [interpreter(), "-c", program_text], env={"MICROPYPATH": path}, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == "[-42800]", done.stderr

@@ -1,12 +1,12 @@
 """The firmware's own master on the simulated line in virtual time: what the benches of the bus stand on."""
 
-import json
+import dataclasses
 import time
 
 import pytest
 
-from meshems import paths
-from meshems.sim import timing
+from meshems.sim import timing, virtual
+from meshems.sim.faults import sealed
 from meshems.sim.uart import Settings
 from meshems.sim.virtual import VirtualError, VirtualLine, poll, serve
 
@@ -80,14 +80,29 @@ def test_late_replies_and_babble_make_collisions_and_no_wrong_value():
     assert not any(one.wrong for one in done.polls) and any(one.ok for one in done.polls)
 
 
-def test_a_reply_that_is_taken_for_another_is_found_out(tmp_path):
-    """One block only, and replies that come when the master has long asked again: nothing could protect it."""
-    profile = json.loads((paths.PROFILES / "chint-ddsu666.json").read_text())
-    profile["blk"] = profile["blk"][:1]
-    profile["q"] = [row for row in profile["q"] if row[1] == 0]
-    (tmp_path / "chint-ddsu666.json").write_text(json.dumps(profile))
-    late = {"kind": "late", "every": 2, "late_ms": 2020, "late_to_ms": 2060}
-    done = run(late, units=UNITS[1:2], profiles=tmp_path)
+class Liar:
+    """A station whose log says one thing and its wire another, with a good CRC: what no master can tell."""
+
+    def __init__(self, station):
+        self._station = station
+
+    def __getattr__(self, name):
+        return getattr(self._station, name)
+
+    def hear(self, frame, at_s):
+        answer = self._station.hear(frame, at_s)
+        wire = bytearray(answer.wire)
+        if wire:
+            wire[4] ^= 4  # of the first register
+        return dataclasses.replace(answer, wire=sealed(bytes(wire[:-2])) if wire else b"")
+
+
+def test_a_value_that_the_unit_did_not_hold_is_found_out(monkeypatch):
+    stations = virtual.specs.stations
+    monkeypatch.setattr(
+        virtual.specs, "stations", lambda *args: {way: Liar(one) for way, one in stations(*args).items()}
+    )
+    done = run(units=UNITS[:1])
     wrong = [one for one in done.polls if one.wrong]
     assert wrong and all(one.ok and set(one.wrong) <= set(one.values) for one in wrong)
 

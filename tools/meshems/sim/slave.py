@@ -53,6 +53,11 @@ class Station:
         return None
 
 
+def factor(scale: int | Sequence[int]) -> Fraction:
+    """Return what a register is multiplied with."""
+    return Fraction(10) ** scale if isinstance(scale, int) else Fraction(scale[0], scale[1])
+
+
 def encode(kind: str, value: float | Fraction | str, scale: int | Sequence[int], cut: bool = False) -> list[int]:
     """Return the registers of `value` as a profile's type and scale say; `cut` drops digits as a counter does.
 
@@ -63,8 +68,7 @@ def encode(kind: str, value: float | Fraction | str, scale: int | Sequence[int],
         text += b"\0" * (len(text) % 2)
         return [int.from_bytes(text[i : i + 2], "big") for i in range(0, len(text), 2)]
     base = kind.rstrip("w")
-    factor = Fraction(10) ** scale if isinstance(scale, int) else Fraction(scale[0], scale[1])
-    raw = Fraction(value) / factor
+    raw = Fraction(value) / factor(scale)
     bits = int(base[1:])
     if base[0] == "f":
         packed = struct.pack(">f" if bits == 32 else ">d", float(raw))
@@ -76,9 +80,29 @@ def encode(kind: str, value: float | Fraction | str, scale: int | Sequence[int],
     return words[::-1] if kind.endswith("w") else words
 
 
+def parts(row: Sequence[Any], value: float | Fraction | str, cut: bool) -> list[tuple[int, list[int]]]:
+    """Return [(offset in the block, registers)] of a row of a profile: two of them for a counter in two parts.
+
+    A value whose sign stands elsewhere is written without it.
+    """
+    _, _, offset, kind, scale, _, *rest = row
+    more = rest[1] if len(rest) > 1 else {}
+    if "sign" in more:
+        value = abs(Fraction(value))
+    if "plus" not in more:
+        return [(offset, encode(kind, value, scale, cut))]
+    both = [(offset, kind, scale), tuple(more["plus"])]
+    low, high = sorted(both, key=lambda part: factor(part[2]))
+    whole = Fraction(value) // factor(high[2]) * factor(high[2])
+    return [
+        (offset, encode(kind, part, scale, cut))
+        for (offset, kind, scale), part in ((high, whole), (low, Fraction(value) - whole))
+    ]
+
+
 @dataclass
 class Unit:
-    """One meter: its address, its profile (format v 1) and the household behind it."""
+    """One meter: its address, its profile (format v 1 or 2; transformer ratios are 1) and the household behind it."""
 
     serial: str
     address: int
@@ -90,8 +114,12 @@ class Unit:
     def __post_init__(self) -> None:
         for function, address, count, *_ in self.profile["blk"]:
             self._map(function, address, [0] * count)
+        points = set()
+        for row in self.profile["q"]:
+            function, address, *_ = self.profile["blk"][row[1]]
+            points.update((function, address + at + i) for at, words in parts(row, 0, False) for i in range(len(words)))
         for function, address, count, kind, accepted in self.profile.get("probe", ()):
-            if (function, address) not in self.registers:
+            if not any((function, address + i) in points for i in range(count)):
                 self._map(function, address, (_identity(kind, accepted) + [0] * count)[:count])
 
     def _map(self, function: int, address: int, words: list[int]) -> None:
@@ -101,10 +129,16 @@ class Unit:
     def refresh(self, unix_ms: int) -> None:
         """Bring every register to `unix_ms`."""
         self.house.advance(unix_ms)
-        for obis, block, offset, kind, scale, *_ in self.profile["q"]:
-            function, address, *_ = self.profile["blk"][block]
-            words = encode(kind, self.house.value(obis), scale, cut=obis.endswith(".8.0"))
-            self._map(function, address + offset, words)
+        ratios = self.profile.get("ratio", {}).values()
+        for row in self.profile["q"]:
+            function, address, *_ = self.profile["blk"][row[1]]
+            value = 1 if row[0] in ratios else self.house.value(row[0])
+            for offset, words in parts(row, value, cut=row[0].endswith(".8.0")):
+                self._map(function, address + offset, words)
+            if len(row) > 7 and "sign" in row[7]:
+                offset, mask = row[7]["sign"]
+                word = self.registers[function, address + offset] & ~mask
+                self._map(function, address + offset, [word | (mask if value < 0 else 0)])
 
     def read(self, function: int, address: int, count: int) -> list[int] | int:
         """Return the words asked for, or the code of the exception."""

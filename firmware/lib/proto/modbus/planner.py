@@ -2,6 +2,7 @@
 
 from micropython import const
 
+from lib import once
 from lib.proto.modbus.points import Batch
 
 _EXPONENT = const(-3)  # of a point whose row names none
@@ -32,31 +33,63 @@ def _probe(block, profile):
     return min([n for n in range(step, count, step) if n not in taken] or [count])
 
 
+def _kind(name, marked):
+    """Return the kind of the type `name`; `marked` as the profile's `inv`."""
+    kind = int(name[1:3]) // 16 | {"u": 0, "s": _SIGNED, "f": _FLOAT}[name[0]]
+    if name[-1] == "w":
+        kind |= _LOW
+    return kind | _INVALID if marked else kind
+
+
 def plan(profile):
-    """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads."""
+    """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads.
+
+    A value of its `ratio` may also be [primary, secondary], as the configuration of one meter says; the batches of a
+    profile with `ratio` remember what that meter says, so they are for one meter.
+    """
     batches = []
     scales = []
+    ratio = profile.get("ratio", {})
+    known = {key: ratio[key] or (1, 1) for key in ratio}
+    known.update([(key, None) for key in ratio if ratio[key] and isinstance(ratio[key], str)])
+    scaled = once.call("lib.proto.modbus.widerules", "scaled", profile["q"], ratio) if ratio else ()
     for index, block in enumerate(profile["blk"]):
         block = block + [_probe(block, profile)]
         points = ""
         rows = bytearray()
-        for row in profile["q"]:
+        wide = []
+        sources = []
+        for i, row in enumerate(profile["q"]):
             if row[1] != index:
                 continue
             name, scale, unit, exponent = (row + [_EXPONENT])[3:7]
             kind = 0
             if name != "str":
-                kind = int(name[1:3]) // 16 | {"u": 0, "s": _SIGNED, "f": _FLOAT}[name[0]]
-                if name[-1] == "w":
-                    kind |= _LOW
-                if profile.get("inv"):
-                    kind |= _INVALID
+                kind = _kind(name, profile.get("inv"))
                 pair = _scale(scale, exponent)
                 if pair not in scales:
                     scales.append(pair)
                 scale = scales.index(pair)
+            number = len(rows) // 3
+            for key in ratio:
+                if ratio[key] == row[0]:
+                    sources.append((number, key, exponent))
+            more = row[7] if len(row) > 7 else {}
+            plus = more.get("plus")
+            if plus:
+                plus = (plus[0], _kind(plus[1], profile.get("inv"))) + _scale(plus[2], exponent)
+            by = [key for key in scaled[i] if known[key] != (1, 1)] if ratio else ()
+            if plus or by or "sign" in more:
+                wide.append((number, row[2], kind) + scales[scale] + (plus, more.get("sign"), by))
             rows.extend(bytes((row[2], kind, scale)))
             points += "\n%s %s %d" % (row[0], unit, exponent)
-        if points:
-            batches.append(Batch(block, profile["lim"], points, bytes(rows), scales))
+        if not points:
+            continue
+        made = (block, profile["lim"], points, bytes(rows), scales)
+        if not wide and not sources:
+            batches.append(Batch(*made))
+            continue
+        from lib.proto.modbus.wide import Wide
+
+        batches.append(Wide(made, wide, sources, known))
     return batches

@@ -48,14 +48,15 @@ class Batch:
         for i in range(_ROWS, len(rows), 3):
             at, kind, scale = rows[i] * 2, rows[i + 1], rows[i + 2]
             if kind:
-                value = _number(data, at, kind, *self._scales[scale])
+                value = number(data, at, kind, *self._scales[scale])
             else:
                 value = "".join([chr(byte) for byte in data[at : at + 2 * scale] if 32 <= byte < 127]).strip() or None
             values.append(value)
         return values
 
 
-def _number(data, at, kind, mul, div):
+def number(data, at, kind, mul, div):
+    """Return the number that starts at byte `at`, times mul/div: an int, None or a Fault as Batch.decode has them."""
     step = 2
     if kind & _LOW:
         at += 2 * (kind & 7) - 2
