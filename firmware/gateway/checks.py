@@ -19,7 +19,7 @@ from gateway.counters import JUMP, ROLLBACK, Counter
 from gateway.records import ALARM, CLEAR, ONCE, SET, WARN
 from lib import fixed, once
 
-DEVICE = "0.0.96.1.1.255"  # the meter's own number
+_NUMBER = const("0.0.96.1.1.255")  # the meter's own
 _DEVICE, _POWER, _VOLTS, _ENERGY = range(4)  # in the order in which they are judged
 _REVERSE_W = const(20)  # a smaller negative power is noise
 _CALM = const(3)  # good readings that end what lasts
@@ -51,7 +51,7 @@ def _plan(columns):
         kind, group = (obis.split(".") + [""])[:2]
         kind = int(kind) if kind.isdigit() else 0
         role = None
-        if obis == DEVICE:
+        if obis == _NUMBER:
             role = _DEVICE
         elif kind in (32, 52, 72) and group == "7":
             role = _VOLTS
@@ -161,21 +161,21 @@ class Checks:
         self._bad = self._bad or bool(bad)
         if not bad and not watch.alarms:
             return
-        once = code == "counter_rollback" or reason == "jump"
+        single = code == "counter_rollback" or reason == "jump"
         key = code, obis, reason
         state = watch.alarms.get(key)
         if bad and state is None:
             watch.alarms[key] = [uptime_ms, 0]
         elif state is None:
             return
-        elif bad and once and uptime_ms - state[0] >= _CALM_MS:
+        elif bad and single and uptime_ms - state[0] >= _CALM_MS:
             state[0] = uptime_ms
         else:
             state[1] = state[1] + 1 if bad is False else 0
             if state[1] < _CALM or uptime_ms - state[0] < _CALM_MS:
                 return
             del watch.alarms[key]
-            if once:
+            if single:
                 return
         detail = {"obis": obis, "value": fixed.text(value, exponent)}
         if reason:
@@ -183,7 +183,7 @@ class Checks:
         if before is not None:
             detail["before"] = fixed.text(before, exponent)
         severity = WARN if reason != "frozen" and code != "counter_rollback" else ALARM
-        state = ONCE if once else SET if bad else CLEAR
+        state = ONCE if single else SET if bad else CLEAR
         self._recorder.event(watch.meter.slot, code, severity, state, detail, uptime_ms)
 
     def _device(self, watch, name, uptime_ms):

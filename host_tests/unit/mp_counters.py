@@ -3,6 +3,7 @@ import random
 
 from gateway.counters import JUMP, OK, ROLLBACK, Counter
 
+WASM = True
 MINUTE = 60000
 WATTS = 9000  # carries 0.15 kWh a minute, and 1 kWh is allowed on top
 
