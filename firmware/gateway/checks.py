@@ -59,7 +59,7 @@ def _plan(columns):
             kind %= 20  # IEC 62056-61: of L1, L2, L3 it is the total's code + 20, 40, 60
             if group == "7" and unit == "W" and kind in (1, 2, 16):
                 role = _POWER
-            elif group == "8" and (0 < kind <= 10 or kind == 15):  # 16 is import less export: it may fall
+            elif group == "8" and unit[:1] == "k" and (0 < kind <= 10 or kind == 15):  # 16 is net: it may fall
                 role = _ENERGY
         if role is not None:
             plan.append((role, i, obis, kind, int(exponent)))
