@@ -14,7 +14,7 @@ _EVERY_S = const(60)  # of a meter that is no longer configured
 _COMMS_LOST = const(1)  # bits of 96.5.0
 _SUSPECT = const(2)
 _UNTRUSTED = const(4)
-_INTERVAL = "\ninterval "  # the first column of a layout: what the others cover, in s
+_INTERVAL = const("\ninterval ")  # the first column of a layout: what the others cover, in s
 _HEAD = const(512)  # bytes of a message without its registers, and of one register
 _REGISTER = const(64)
 
@@ -52,7 +52,7 @@ class Northbound:
         scope = "%s/meter/%s/" % (self.root, serial) if record.slot else self.root + "/gateway/"
         bound = record.bound_ms + _RESOLUTION_MS
         unix_ms = record.unix_ms
-        if record.values and self.names.columns(record.what).startswith(_INTERVAL):
+        if record.values and self.names.columns(record.what).find(_INTERVAL) == 0:
             rest = (unix_ms + _SNAP_MS) % 1000
             if rest <= 2 * _SNAP_MS:
                 unix_ms += _SNAP_MS - rest
@@ -81,9 +81,9 @@ class Northbound:
         columns = self.names.columns(record.what)
         at = 1
         first = 0
-        if columns.startswith(_INTERVAL):
+        if columns.find(_INTERVAL) == 0:
             self._put('"interval":%d,' % record.values[0])
-            at = columns.index("\n", 1) + 1
+            at = columns.find("\n", 1) + 1
             first = 1
         self._put('"registers":[')
         flagged = record.tag & records.FLAGGED or record.source == clock.NONE
