@@ -96,7 +96,12 @@ def parts(conf, secrets, problems):
         bus = conf["buses"][number]
         if meters and bus["uart"] in pins:
             every.update((meter.slot, meter.every) for meter in meters)
-            buses.append(Bus("bus %d" % number, _media(bus, pins[bus["uart"]]), meters, now, recorder))
+            first = recorder
+            if "views" in conf or "intervals" in conf or "checks" in conf:
+                first = once.call("gateway.stages", "before", recorder, conf, meters, now, ids, journal)
+            buses.append(Bus("bus %d" % number, _media(bus, pins[bus["uart"]]), meters, now, first))
+            if "checks" in conf:
+                buses[-1].takes = (int, str)  # a meter's own number may be text
     gc.collect()
     outlets = []
     if conf["uplinks"]:
@@ -136,7 +141,12 @@ def _meters(conf, ids):
                 if ratio:
                     profile["ratio"] = {key: meter.get(key, ratio[key]) for key in ratio}
                 batches = proto.load(protocol).plan(profile)
-                schema = ids.schema("".join([batch.points for batch in batches]))
+                if "views" in conf:
+                    from gateway import views
+
+                    schema = views.cut(conf["views"], batches, ids)
+                else:
+                    schema = ids.schema("".join([batch.points for batch in batches]))
                 for batch in batches:
                     batch.points = None  # it stands in the schema now
                 if not own:
@@ -145,7 +155,8 @@ def _meters(conf, ids):
                 batches = shared
             link = {"address": meter["address"]}
             slot = ids.slot(meter["serial"])
-            made = Meter(meter["serial"], meter["every"], slot, schema, batches, protocol, link)
+            kind = views.Viewed if "views" in conf else Meter
+            made = kind(meter["serial"], meter["every"], slot, schema, batches, protocol, link)
             found[meter["bus"]][1].append(made)
         profile = None
     return found

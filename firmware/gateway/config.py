@@ -51,6 +51,9 @@ def read(config, secrets, profile):
         return None, None, problems
     schema.fill(_schema(0), config)
     schema.fill(_schema(1), secrets)
+    limits = config.get("checks")
+    if limits and limits["vMin"] >= limits["vMax"]:
+        return None, None, [("checks.vMin", str(limits["vMin"]), "less than checks.vMax, %d" % limits["vMax"])]
     return config, secrets, problems
 
 

@@ -42,7 +42,9 @@ class Meter:
 
 
 class Bus:
-    """One task a bus: `run(life)`."""
+    """One task a bus: `run(life)`. Of what a meter answers the recorder gets what is of the types in `takes`."""
+
+    takes: tuple = (int,)
 
     def __init__(self, name, media, meters, now, recorder):
         self.name = name
@@ -92,7 +94,7 @@ class Bus:
                 elif answered is None:
                     answered = clock.uptime_at(meter.session.answered_ms)
                 for i, value in enumerate(got):
-                    if isinstance(value, int):
+                    if isinstance(value, self.takes):
                         values[at + i] = value
             at += batch.size
         meter.polls += 1

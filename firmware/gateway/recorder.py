@@ -35,6 +35,7 @@ class Recorder:
         self._since = 0  # uptime ms of the oldest pending row's arrival
         self._failing = False
         self._told = 0  # unix ms of the newest record: what follows is never dated before it
+        self._told_at = 0  # its uptime in 10 ms
         self.dropped = 0
 
     def _put(self, row):
@@ -44,9 +45,12 @@ class Recorder:
         if len(self._rows) >= _PENDING:
             self.commit()
 
-    def reading(self, uptime_ms, slot, schema, values, suspect=False):
-        """Take what a meter answered at `uptime_ms`: integers in the order of its schema, None for what is absent."""
-        self._put((uptime_ms // 10, slot, FLAGGED if suspect else 0, schema, values))
+    def reading(self, uptime_ms, slot, schema, values, suspect=0):
+        """Take what a meter answered at `uptime_ms`: integers in the order of its schema, None for what is absent.
+
+        `suspect` has a bit for each column whose value the checks do not believe.
+        """
+        self._put((uptime_ms // 10, slot, suspect << 4 | FLAGGED if suspect else 0, schema, values))
 
     def lost(self, slot):
         """Take the fact that a meter known as lost was due now and is still silent."""
@@ -98,7 +102,8 @@ class Recorder:
         self._journal.append(RECORDS, memoryview(self._buf)[:length], count)
         utc = self._utc(self._rows[0][0])
         if utc:
-            self._told = utc[0] + (self._rows[count - 1][0] - self._rows[0][0]) * 10
+            self._told_at = self._rows[count - 1][0]
+            self._told = utc[0] + (self._told_at - self._rows[0][0]) * 10
         del self._rows[:count]
 
     def _utc(self, base):
@@ -107,8 +112,9 @@ class Recorder:
         After a step back the clock waits until it is caught up, and the bound says so.
         """
         utc = self._clock.at(base * 10)
-        if utc and utc[0] < self._told:
-            return self._told, utc[1] + self._told - utc[0]
+        told = self._told + min(0, base - self._told_at) * 10  # the end of an interval may lie before a reading
+        if utc and utc[0] < told:
+            return told, utc[1] + told - utc[0]
         return utc
 
     def _encode(self, view):

@@ -24,7 +24,8 @@ KEY = 1
 _PARTIAL = const(2)
 FLAGGED = 4
 LOST, EVENT = 8, 9
-_SUSPECT = const(2)  # the flag: the checks do not believe a value
+_SUSPECT = const(2)  # the flag: the checks do not believe a value; above it a bit for each column, none: all of them
+_COLUMNS = const(60)  # that have a bit of their own: a varint ends at 70
 
 INFO, WARN, ALARM = range(3)
 SET, CLEAR, ONCE = range(3)
@@ -34,7 +35,8 @@ class Encoder:
     """Writes rows (uptime in 10 ms, slot, tag, what, values) into frames.
 
     `what` is the schema of a reading, or (code, severity, state, detail as bytes) of an event.
-    `values` are integers, None where the meter gave none.
+    `values` are integers, None where the meter gave none. The tag of a FLAGGED reading has the bit 4 + i set for each
+    suspect column i; without any, all are.
     """
 
     def __init__(self, boot):
@@ -68,6 +70,8 @@ class Encoder:
                 raise IndexError
             buf[at : at + len(detail)] = detail
             return at + len(detail)
+        suspect = tag >> 4
+        tag &= 15
         schema, last, block = self._last.get(slot, (None, None, 0))
         if schema != what:
             last = [0] * len(values)
@@ -81,7 +85,7 @@ class Encoder:
         if tag & _PARTIAL:
             at = _put_bitmap(buf, at, values)
         if tag & FLAGGED:
-            at = varint.put(buf, at, _SUSPECT)
+            at = varint.put(buf, at, _SUSPECT if suspect >> _COLUMNS else suspect << 2 | _SUSPECT)
         for i, value in enumerate(values):
             if value is not None:
                 at = varint.put_signed(buf, at, value if tag & KEY else value - last[i])
@@ -150,7 +154,8 @@ class Decoder:
             what = (code, grade >> 4, grade & 15, bytes(buf[at : at + length]))
             at += length
         elif tag != LOST:
-            what, values, at = self._reading(slot, tag, at)
+            what, values, at, flags = self._reading(slot, tag, at)
+            tag |= flags >> 2 << 4
         self._at = at
         return self._now, slot, tag, what, values
 
@@ -168,10 +173,11 @@ class Decoder:
         elif last is None or block != self._block:
             raise ValueError("delta without its key")
         bitmap = at
+        flags = 0
         if tag & _PARTIAL:
             at += (len(last) + 7) // 8
         if tag & FLAGGED:
-            _, at = varint.get(buf, at)
+            flags, at = varint.get(buf, at)
         values = [None] * len(last) if tag & _PARTIAL else last
         for i in range(len(last)):
             if tag & KEY:
@@ -181,4 +187,4 @@ class Decoder:
                 last[i] += delta
                 values[i] = last[i]
         self._last[slot] = (schema, last, self._block)
-        return schema, values, at
+        return schema, values, at, flags

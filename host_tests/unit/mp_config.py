@@ -108,7 +108,11 @@ def test_every_problem_is_listed_at_once():
 
     assert found(spoil, {"uplinks": {"other": {}}}) == [
         ("buses[1].baud", '"9600"', "1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200"),
-        ("gatewayID", "unknown key", "board, buses, clock, feederId, gatewayId, meters, network, uplinks"),
+        (
+            "gatewayID",
+            "unknown key",
+            "board, buses, checks, clock, feederId, gatewayId, intervals, meters, network, uplinks, views",
+        ),
         ("gatewayId", "nothing", "string 1..32 of A-Za-z0-9._-"),
         ("meters[0].profile", '"no-such"', "the name of a profile"),
         ("meters[1].address", "1.5", "integer 1..247"),
@@ -117,6 +121,29 @@ def test_every_problem_is_listed_at_once():
         ("secrets.uplinks.other.username", "nothing", "string 1..256"),
         ("uplinks[0].host", '"bad host"', "string 1..253 of A-Za-z0-9.:-"),
     ]
+
+
+def test_checks_and_intervals_are_on_with_one_word_and_off_without():
+    put(GATEWAY)
+    conf = config.load()[0]
+    assert not [key for key in ("views", "checks", "intervals") if key in conf]
+    put(dict(GATEWAY, checks={}, intervals={}, views=[{"points": ["1.8.0"]}, {"every": 900}]))
+    conf, _, problems = config.load()
+    assert problems == []
+    assert conf["checks"] == {"amps": 100, "vMin": 184, "vMax": 264}
+    assert conf["intervals"]["every"] == 900 and "32.7.0" in conf["intervals"]["points"]
+    assert conf["views"] == [{"points": ["1.8.0"]}, {"every": 900}]
+
+
+def test_what_views_checks_and_intervals_cannot_be_is_refused():
+    assert found(lambda c: c.update({"checks": {"vMin": 264}})) == []  # one key by itself is good
+    put(dict(GATEWAY, checks={"vMin": 264}))
+    assert config.load()[2] == [("checks.vMin", "264", "less than checks.vMax, 264")]
+    assert paths(found(lambda c: c.update({"checks": True}))) == ["checks"]
+    assert paths(found(lambda c: c.update({"intervals": {"every": 7}}))) == ["intervals.every"]
+    assert paths(found(lambda c: c.update({"views": []}))) == ["views"]
+    assert paths(found(lambda c: c.update({"views": [{"points": []}]}))) == ["views[0].points"]
+    assert paths(found(lambda c: c.update({"views": [{"every": 0}]}))) == ["views[0].every"]
 
 
 def test_a_serial_a_uart_and_an_uplink_are_named_once():

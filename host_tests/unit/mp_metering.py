@@ -159,6 +159,15 @@ def test_a_batch_of_every_third_cycle_is_read_in_every_third():
     assert made.session.reads.count(slow) == 2
 
 
+def test_text_is_left_out_unless_the_bus_takes_it():
+    assert poll(meter([[1], ["AB-1", 2]]), 1) == [("reading", 1, [1, None, 2])]
+    kept, Bus.takes = Bus.takes, (int, str)
+    try:
+        assert poll(meter([["AB-1"], proto.TIMEOUT]), 1) == [("reading", 1, ["AB-1", None, None])]
+    finally:
+        Bus.takes = kept
+
+
 def test_a_meter_is_due_once_a_period_of_utc():
     made = meter([], every=60)
     now = 1782138600

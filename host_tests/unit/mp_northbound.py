@@ -8,6 +8,8 @@ from lib import fixed
 T0 = 1782138600000  # 2026-06-22T14:30:00Z
 COLUMNS = "\n1.8.0 kWh -3\n16.7.0 W -3\n32.7.0 V -3"
 BOTH = "\n16.7.0 W -3\n1.7.0 W -3\n2.7.0 W -3"
+INTERVAL = "\ninterval s 0\n16.3.0 W -3\n16.5.0 W -3\n16.6.0 W -3"
+NUMBER = "\n0.0.96.1.1.255 text 0\n1.8.0 kWh -3"
 
 
 class Ids:
@@ -15,7 +17,7 @@ class Ids:
         return "SN-%d" % slot
 
     def columns(self, number):
-        return {1: COLUMNS, 2: BOTH}[number]
+        return {1: COLUMNS, 2: BOTH, 3: INTERVAL, 4: NUMBER}[number]
 
 
 class Record:
@@ -70,6 +72,44 @@ def test_a_silent_meter_sends_only_its_status_word():
 def test_suspect_values_are_flagged_and_not_altered():
     _, body, _ = message(Record(1, [1, 2, 3], tag=records.FLAGGED))
     assert all(row["quality"] == "suspect" for row in body["registers"]) and registers(body)["96.5.0"] == 2
+
+
+def test_a_mark_concerns_its_column_alone():
+    for column, marked in ((0, ["1.8.0"]), (1, ["16.7.0", "1.7.0", "2.7.0"]), (2, ["32.7.0"])):
+        _, body, _ = message(Record(1, [1, 2, 3], tag=16 << column | records.FLAGGED))
+        assert [row["obis"] for row in body["registers"] if row["quality"] == "suspect"] == marked
+        assert registers(body)["96.5.0"] == 2 and registers(body)["1.8.0"] == 0.001
+
+
+def test_what_was_only_bracketed_in_time_is_suspect_whatever_is_marked():
+    _, body, _ = message(Record(1, [1, 2, 3], tag=16 | records.FLAGGED, source=clock.NONE, bound_ms=3600000))
+    assert all(row["quality"] == "suspect" for row in body["registers"])
+
+
+def test_an_interval_says_what_it_covers_and_nothing_is_derived_from_it():
+    topic, body, _ = message(Record(3, [900, -5000, 1500, 7000]))
+    assert topic.endswith("/meter/SN-1/telemetry") and body["interval"] == 900
+    assert registers(body) == {"16.3.0": -5, "16.5.0": 1.5, "16.6.0": 7, "96.5.0": 0}
+    _, body, _ = message(Record(3, [899, None, None, 7000], tag=16 << 3 | records.FLAGGED))
+    assert body["interval"] == 899 and body["registers"][0]["quality"] == "suspect"
+    assert "interval" not in message(Record(1, [1, 2, 3]))[1]
+
+
+def test_an_interval_ends_on_the_second_where_the_store_has_cut_its_instant():
+    for off, ts in ((-15, "30:00.000"), (-10, "30:00.000"), (9, "30:00.000"), (15, "30:00.000"), (16, "30:00.016")):
+        record = Record(3, [900, 1, 2, 3])
+        record.unix_ms = T0 + off
+        assert message(record)[1]["ts"] == "2026-06-22T14:%sZ" % ts
+    record = Record(1, [1, 2, 3])
+    record.unix_ms = T0 + 10
+    assert message(record)[1]["ts"] == "2026-06-22T14:30:00.010Z"
+
+
+def test_a_meters_own_number_is_text():
+    _, body, _ = message(Record(4, [12345678, 1000]))
+    assert body["registers"][0] == {
+        "obis": "0.0.96.1.1.255", "value": "12345678", "unit": "text", "quality": "good"
+    }  # fmt: skip
 
 
 def test_an_untrusted_clock_shows_in_the_status_word():

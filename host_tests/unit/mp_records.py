@@ -46,6 +46,28 @@ def test_readings_events_and_losses_come_back_in_order():
     assert decoder.utc * 10 + clock.EPOCH * 1000 == 1782138600000
 
 
+def test_each_suspect_column_is_marked_and_nothing_else_changes():
+    values = [i * 7 for i in range(33)]
+    for mask in (0, 1, 1 << 32, 0x155555555, (1 << 33) - 1):
+        decoder, tag = Decoder(Ids()), mask << 4 | FLAGGED
+        decoder.begin(encode(Encoder(1), [(0, 1, tag, 2, values), (0, 1, 0, 2, values)]))
+        row = decoder.record()
+        assert row[2] >> 4 == mask and row[2] & FLAGGED and row[4] == values
+        row = decoder.record()
+        assert row[2] == 0 and row[4] == values
+
+
+def test_beyond_sixty_columns_a_mark_is_one_of_all():
+    wide = Ids()
+    wide.columns = lambda number: "\n1.8.0 kWh -3" * 70
+    decoder = Decoder(wide)
+    decode(decoder, encode(Encoder(1), [(0, 1, 0, 1, [5] * 70)]), 1)
+    for bit, kept in ((59, 1 << 59), (60, 0)):
+        decoder.begin(encode(Encoder(1), [(0, 1, 1 << bit << 4 | FLAGGED, 1, [5] * 70)]))
+        row = decoder.record()
+        assert row[2] >> 4 == kept and row[2] & FLAGGED and row[4] == [5] * 70
+
+
 def test_values_are_deltas_across_frames_of_a_block():
     encoder, decoder = Encoder(1), Decoder(Ids())
     key = encode(encoder, [(0, 1, 0, 1, [10000000, 230000, 229000])])

@@ -89,8 +89,8 @@ class Liar:
     def __getattr__(self, name):
         return getattr(self._station, name)
 
-    def hear(self, frame, at_s):
-        answer = self._station.hear(frame, at_s)
+    def hear(self, *heard):
+        answer = self._station.hear(*heard)
         wire = bytearray(answer.wire)
         if wire:
             wire[4] ^= 4  # of the first register
