@@ -96,7 +96,7 @@ def parts(conf, secrets, problems):
         bus = conf["buses"][number]
         if meters and bus["uart"] in pins:
             every.update((meter.slot, meter.every) for meter in meters)
-            buses.append(Bus("bus %d" % number, _media(bus, pins[bus["uart"]]), meters, now, recorder))
+            buses.append(Bus("bus %d" % number, media(bus, pins[bus["uart"]]), meters, now, recorder))
     gc.collect()
     outlets = []
     if conf["uplinks"]:
@@ -118,6 +118,7 @@ def parts(conf, secrets, problems):
 def _meters(conf, ids):
     """Return (number of the bus, its meters) for each bus. Profiles are parsed one at a time, and each once."""
     found = [(number, []) for number in range(len(conf["buses"]))]
+    ports = [_ports(conf, number) for number in range(len(found))]
     names = []
     for meter in conf["meters"]:
         if meter["profile"] not in names:
@@ -134,13 +135,32 @@ def _meters(conf, ids):
         for meter in conf["meters"]:
             if meter["profile"] == name:
                 link = {"address": meter["address"]}
+                if len(ports[meter["bus"]]) > 1:
+                    link["port"] = _port(conf["buses"][meter["bus"]], meter)
                 slot = ids.slot(meter["serial"])
                 made = Meter(meter["serial"], meter["every"], slot, schema, batches, protocol, link)
                 found[meter["bus"]][1].append(made)
+    for number, meters in found:
+        if len(ports[number]) > 1:
+            meters.sort(key=lambda meter: meter.link["port"])
     return found
 
 
-def _media(bus, pins):
+def _ports(conf, number):
+    """Return the settings of a bus's meters, [(baud, format), ...]; where there is but one, the bus gets it."""
+    bus = conf["buses"][number]
+    ports = sorted({_port(bus, meter) for meter in conf["meters"] if meter["bus"] == number})
+    if len(ports) == 1:
+        bus["baud"], bus["format"] = ports[0]
+    return ports
+
+
+def _port(bus, meter):
+    return meter.get("baud", bus["baud"]), meter.get("format", bus["format"])
+
+
+def media(bus, pins):
+    """Return the line of a row of `buses` on a row of the board's `uarts`."""
     uart = machine.UART(
         bus["uart"], baudrate=bus["baud"], bits=8, parity=_PARITY[bus["format"][1]], stop=int(bus["format"][2]),
         tx=pins["tx"], rx=pins["rx"], txbuf=512, rxbuf=512, timeout=0, timeout_char=0,

@@ -16,7 +16,10 @@ _IDLE_MS = const(500)  # longest sleep between two looks at who is due
 
 
 class Meter:
-    """A configured meter; `every` in s, `misses` in a row. `link` is what its protocol needs to reach it."""
+    """A configured meter; `every` in s, `misses` in a row. `link` is what its protocol needs to reach it.
+
+    Its `port`, (baud, format), is there when the meters of the bus are not all at the same.
+    """
 
     def __init__(self, serial, every, slot, schema, batches, protocol, link):
         self.serial = serial
@@ -52,12 +55,17 @@ class Bus:
         self._recorder = recorder
 
     async def run(self, life):
-        """Poll for ever."""
+        """Poll for ever. Meters of one setting follow one another, so that the line is seldom changed."""
+        port = None
         while True:
             life.beat()
             now_ms = self._now_ms()
             due = [meter for meter in self.meters if meter.due(now_ms // 1000)]
             for meter in due:
+                if meter.link.get("port") != port:
+                    port = meter.link["port"]
+                    async with self._media.lock:
+                        await self._media.set(*port)
                 await self._poll(meter)
                 life.beat()
             if due:
