@@ -174,6 +174,14 @@ def test_a_serial_port_gets_speed_and_stop_bits_from_each_init(board, wire):
         program.go()
 
 
+def test_a_pseudo_terminal_that_takes_no_parity_goes_on(board, wire):
+    program = board("u = uart()\nu.init(2400, parity=0)\nu.write(b'even')\nprint('sent')\nuntil(3)\nprint(u.read())")
+    assert wire.receive(4) == b"even" and program.says() == "sent"
+    wire.send(b"odd")
+    assert program.says() == "b'odd'"
+    assert termios.tcgetattr(wire.slave)[4] == termios.B2400
+
+
 def test_the_line_settings_are_told_at_each_init(board, wire):
     program = board("u = uart()\nprint('up')\ngo()\nu.init(19200, parity=0)\nprint('up')\ngo()\n"
                     "u.init(bits=7, parity=1, stop=2)\nprint('up')")  # fmt: skip
