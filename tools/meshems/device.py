@@ -50,7 +50,8 @@ def said(program: str, port: str, profiles: Sequence[Path] = ()) -> Iterator[dic
         for file in profiles:
             shutil.copy(file, Path(folder) / "profiles" / f"{json.loads(file.read_bytes())['id']}.json")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MESHEMS_UART")}
-        environment["MICROPYPATH"] = f"{folder}:{paths.BOARDS / 'desktop'}:{paths.FIRMWARE}:.frozen"
+        firmware = os.environ.get("MESHEMS_FIRMWARE", paths.FIRMWARE)  # as for Gateway.start
+        environment["MICROPYPATH"] = f"{folder}:{paths.BOARDS / 'desktop'}:{firmware}:.frozen"
         environment["MESHEMS_UART1"] = str(Path(port).absolute())
         process = subprocess.Popen(
             [interpreter(), "-X", f"heapsize={HEAP}", "-c", program], cwd=folder, env=environment, text=True,
