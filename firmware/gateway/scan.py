@@ -26,6 +26,7 @@ _TWIN_MS = const(250)  # after a reply: a second unit of that address may still 
 _TRIES = const(3)
 _FRAME = const(5)  # bytes of the shortest
 _DROPPED = const(2)  # of RS485.stats
+_SERIAL = const("0.0.96.1.1")  # OBIS: the number of a device
 
 
 def profiles(names=()):
@@ -187,10 +188,11 @@ async def _fits(media, address, known, reads):
 async def _serial(media, address, name):
     """Return the serial number that the meter says, None where its profile has no row for it."""
     profile = data.load("profiles/%s.json" % name)
-    for row in profile["q"]:
-        if row[0].endswith("96.1.0") or row[0].endswith("96.1.1"):
-            function, register = profile["blk"][row[1]][:2]
-            count = row[4] if row[3] == "str" else int(row[3][1:3]) // 16
-            kind, value = await _retry(media, address, (function, register + row[2], count, row[3]))
-            return str(value) if kind == proto.OK and value else None
+    if not [row for row in profile["q"] if _SERIAL in row[0]]:
+        return None
+    for block in await trial.read(media, address, profile):
+        for point, value in zip(block["points"].split("\n")[1:], block["values"]):
+            obis, _, exponent = point.split(" ")
+            if _SERIAL in obis and value and not isinstance(value, tuple):
+                return value if isinstance(value, str) else str(value // 10 ** -int(exponent))
     return None

@@ -26,13 +26,15 @@ def line(uart, echo=False):
 async def read(media, address, profile, say=None):
     """Read each block of a parsed profile once; return a dict for each, `say` it too as soon as it is there.
 
-    "block" is (function, address, count), "points" as lib/proto says, "values" one for each of them: an int, a str,
-    None or the fault in words; "data" the bytes of the registers, None when there was no reply with some.
+    "block" is that of the profile, None where it has none; "points" as lib/proto says; "values" one for each of them:
+    an int, a str, None, or the fault in words as a tuple of one; "data" the bytes of the registers, None when no reply
+    brought some.
     """
     found = []
     protocol = proto.load(profile.get("proto", "modbus"))
+    batches = protocol.plan(profile)
     session = None
-    for batch in protocol.plan(profile):
+    for block, batch in zip(profile.get("blk") or [None] * len(batches), batches):
         raw = _kept(batch)
         for _ in range(_TRIES):
             if session is None:
@@ -44,9 +46,8 @@ async def read(media, address, profile, say=None):
             session = None
             await asyncio.sleep_ms(_LATE_MS)
         found.append({
-            "block": (batch.function, batch.address, batch.count), "points": batch.points,
-            "data": raw[-1] if raw else None,
-            "values": [value.text if isinstance(value, proto.Fault) else value for value in values],
+            "block": block, "points": batch.points, "data": raw[-1] if raw else None,
+            "values": [(value.text,) if isinstance(value, proto.Fault) else value for value in values],
         })  # fmt: skip
         if say:
             say(found[-1])

@@ -114,8 +114,8 @@ async def test_who_refuses_is_there_and_what_it_said_is_told():
 
 
 async def test_the_serial_number_is_read_where_the_profile_has_it():
-    row = "0.0.96.1.1", 0, 1, "u32", 0, ""
-    text = "0.0.96.1.1", 0, 1, "str", 2, ""
+    row = "0.0.96.1.1.255", 0, 1, "u32", 0, ""
+    text = "0.0.96.1.1.255", 0, 1, "str", 2, ""
     for made, words, serial in ((row, (1, 0xE240), "123456"), (text, (0x4D58, 0x3738), "MX78"), (row, (0, 0), None)):
         name = profile("numbered", [VOLTS], blocks=((3, 0, 3, 1),), rows=(made,))
         found = await Line(unit(1, {(3, 1): words[0], (3, 2): words[1]})).scan([name], [1])
@@ -184,11 +184,11 @@ async def test_a_trial_shows_each_block_with_its_registers_and_its_values():
     told = []
     read = await trial.read(Line(unit(1)).media, 1, made, told.append)
     assert read == told == [
-        {"block": (3, 0, 2), "points": "\n32.7.0 V -3", "data": b"\x08\xfd\0\x32", "values": [230100]},
-        {"block": (3, 700, 1), "points": "\n1.8.0 kWh -3", "data": None, "values": ["exception 2"]},
+        {"block": [3, 0, 2, 1], "points": "\n32.7.0 V -3", "data": b"\x08\xfd\0\x32", "values": [230100]},
+        {"block": [3, 700, 1, 6], "points": "\n1.8.0 kWh -3", "data": None, "values": [("exception 2",)]},
     ]  # fmt: skip
     silent = await trial.read(Line().media, 1, made)
-    assert [block["values"] for block in silent] == [["no reply"]] * 2
+    assert [block["values"] for block in silent] == [[("no reply",)]] * 2
 
 
 async def test_a_trial_asks_again_when_a_reply_was_lost():

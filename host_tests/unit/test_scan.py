@@ -199,20 +199,20 @@ def test_a_point_is_shown_with_its_own_registers():
     volts, energy = ["32.7.0", 0, 1, "u16", -1, "V"], ["1.8.0", 0, 2, "u32", 0, "kWh"]
     made = {"q": [volts, energy, ["0.0.96.1.1", 0, 4, "str", 2, ""]]}
     block = {
-        "block": [3, 100, 6], "points": "\n32.7.0 V -3\n1.8.0 kWh -3\n0.0.96.1.1  0",
+        "block": [3, 100, 6, 1], "points": "\n32.7.0 V -3\n1.8.0 kWh -3\n0.0.96.1.1  0",
         "data": "000008fd0000000700410042", "values": [230100, 7000, "A B"],
     }  # fmt: skip
     rows = list(rows_of(made, block))
     assert [(row["register"], row["raw"], row["value"]) for row in rows] == [
         (101, ["08fd"], "230.1"), (102, ["0000", "0007"], "7"), (104, ["0041", "0042"], "A B")
     ]  # fmt: skip
-    refused = dict(block, data=None, values=["exception 2"] * 3)
+    refused = dict(block, data=None, values=[["exception 2"]] * 3)
     for row in rows_of(made, refused):
         assert row["fault"] == "exception 2" and row["raw"] == [] and "no such register" in row["hint"]
 
 
 def test_a_value_that_is_not_there_says_why():
     made = {"q": [["32.7.0", 0, 0, "u16", -1, "V"]]}
-    block = {"block": [3, 0, 1], "points": "\n32.7.0 V -3", "data": "ffff", "values": [None]}
+    block = {"block": [3, 0, 1, 1], "points": "\n32.7.0 V -3", "data": "ffff", "values": [None]}
     (row,) = rows_of(made, block)
     assert row["value"] is None and row["fault"] is None and row["hint"] == "the meter says: not available"

@@ -59,11 +59,11 @@ def likely(obis: str, unit: str, value: float) -> bool:
 
 def hint(row: Sequence[Any], words: Sequence[int], value: float) -> str:
     """Return what may be wrong with the row of a profile, or with the wiring, when its value is unlikely; else ""."""
-    obis, _, _, kind, scale, unit = row[:6]
+    obis, unit = row[0], row[5]
     vanished = value == 0 and any(words)  # a number far too small to be one
     if likely(obis, unit, value) and not vanished:
         return ""
-    others = list(_others(obis, kind, scale, unit, words))
+    others = list(_others(row, words))
     if others:
         return "unlikely; " + ", ".join(others)
     if value == 0 and not vanished:
@@ -71,8 +71,9 @@ def hint(row: Sequence[Any], words: Sequence[int], value: float) -> str:
     return "unlikely: right register, type and scale?"
 
 
-def _others(obis: str, kind: str, scale: Any, unit: str, words: Sequence[int]) -> Iterator[str]:
+def _others(row: Sequence[Any], words: Sequence[int]) -> Iterator[str]:
     """Yield other ways to read the same registers that give a likely value other than 0."""
+    obis, _, _, kind, scale, unit = row[:6]
 
     def read(kind: str, scale: Any, words: Sequence[int]) -> float | None:
         made = {"blk": [[3, 0, len(words), 1]], "q": [[obis, 0, 0, kind, scale, unit]]}
@@ -95,31 +96,33 @@ def _others(obis: str, kind: str, scale: Any, unit: str, words: Sequence[int]) -
 
 
 def rows_of(made: dict[str, Any], block: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what is shown of each point of a block that was read."""
+    """Yield what is shown of each point of a block that was read; `raw` is empty where no registers came."""
     data = bytes.fromhex(block["data"] or "")
     words = [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]
     rows = {row[0]: row for row in made["q"]}
     for point, value in zip(block["points"].split("\n")[1:], block["values"], strict=True):
         obis, unit, exponent = point.split(" ")
         row = rows[obis]
-        size = row[4] if row[3] == "str" else int(row[3][1:3]) // 16
-        raw = words[row[2] : row[2] + size]
         shown: dict[str, Any] = {
-            "obis": obis, "function": block["block"][0], "register": block["block"][1] + row[2],
-            "raw": [f"{word:04x}" for word in raw], "value": None, "unit": unit, "fault": None, "hint": "",
+            "obis": obis, "function": None, "register": None, "raw": [], "value": None, "unit": unit, "fault": None,
+            "hint": "",
         }  # fmt: skip
-        if isinstance(value, int):
+        raw: list[int] = []
+        if block["block"]:
+            function, address = block["block"][:2]
+            size = row[4] if row[3] == "str" else int(row[3][1:3]) // 16
+            raw = words[row[2] : row[2] + size]
+            shown |= {"function": function, "register": address + row[2], "raw": [f"{word:04x}" for word in raw]}
+        plain = bool(raw) and len(row) < 8  # its registers alone make its value
+        if isinstance(value, list):
+            shown["fault"] = value[0]
+            shown["hint"] = ", ".join(_others(row, raw)) if plain else MEANING.get(value[0], "")
+        elif isinstance(value, int):
             shown["value"] = fixed(value, int(exponent))
-            shown["hint"] = hint(row, raw, value * 10 ** int(exponent)) if len(row) < 8 else ""
-        elif words and (value is None or row[3] == "str"):
+            shown["hint"] = hint(row, raw, value * 10 ** int(exponent)) if plain else ""
+        else:
             shown["value"] = value
             shown["hint"] = "the meter says: not available" if value is None else ""
-        elif words:
-            shown["fault"] = value
-            shown["hint"] = ", ".join(_others(obis, row[3], row[4], unit, raw)) if len(row) < 8 else ""
-        else:
-            shown["fault"] = value
-            shown["hint"] = MEANING.get(value, "")
         yield shown
 
 
@@ -185,9 +188,9 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("point", "function", "register", "raw", "value", "unit", ""):
         table.add_column(name, justify="right" if name in ("function", "register", "value") else "left")
-    refused: dict[tuple[int, str, str], list[str]] = {}
+    refused: dict[tuple[int | None, str, str], list[str]] = {}
     for row in rows:
-        place = str(row["function"]), str(row["register"])
+        place = [str(row[key]) if row["raw"] else "" for key in ("function", "register")]
         if row["fault"] and not row["raw"]:
             refused.setdefault((row["function"], row["fault"], row["hint"]), []).append(row["obis"])
         else:
@@ -196,4 +199,5 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
     for (function, fault, meaning), points in refused.items():
-        click.echo(f"function {function}, {' '.join(points)}: {fault}" + (f": {meaning}" if meaning else ""))
+        place = f"function {function}, " if function else ""
+        click.echo(f"{place}{' '.join(points)}: {fault}" + (f": {meaning}" if meaning else ""))
