@@ -95,8 +95,9 @@ def test_who_answers_with_and_without_parity_is_looked_at():
 
 
 def test_one_address_at_two_speeds_is_two_meters():
-    findings = found(there(1, ["a"]), there(1, ["a"], "2400N1"))
-    assert [meter["serial"] for meter in findings.meters] == ["a-1", "a-1-2"] and findings.problems == []
+    findings = found(there(2, ["a"]), there(1, ["a"]), there(1, ["a"], "2400N1"))
+    names = [(meter["serial"], meter["baud"]) for meter in findings.meters]
+    assert names == [("a-1", 2400), ("a-1-2", 9600), ("a-2", 9600)] and findings.problems == []
 
 
 def test_serials_are_unique_and_short_enough():

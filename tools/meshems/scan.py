@@ -124,7 +124,8 @@ class Findings:
         })  # fmt: skip
 
     def name(self) -> None:
-        """Give each meter a serial: its own, or its profile's name and its address; none twice."""
+        """Sort the meters by address and give each a serial: its own, or its profile's name and address; none twice."""
+        self.meters.sort(key=lambda meter: (meter["address"], meter["baud"]))
         taken: set[str] = set()
         for meter in self.meters:
             own = re.sub(r"[^A-Za-z0-9._-]", "-", meter["read"] or "")[:32].strip("-")
