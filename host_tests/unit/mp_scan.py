@@ -95,14 +95,16 @@ async def test_a_tie_names_all_and_first_the_one_whose_blocks_the_meter_answers(
 
 async def test_a_text_is_a_probe_by_its_beginning():
     names = [profile("text", [TEXT])]
-    line = Line(unit(1, {(3, 800): 0x4D58, (3, 801): 0x3200}), unit(2, {(3, 800): 0x4E58, (3, 801): 0x3200}))
+    line = Line(unit(1, {(3, 800): 0x4D58, (3, 801): 0x3200}), unit(2, {(3, 800): 0x4E4D, (3, 801): 0x5800}))
     assert fits(await line.scan(names, [1, 2])) == {1: ["text"], 2: []}
 
 
 async def test_a_meter_at_a_setting_that_its_profile_does_not_name_is_found_all_the_same():
     names = [profile("plain", [VOLTS]), profile("coded", [CODE], ("2400N1",))]
     assert fits(await Line(unit(1, {(3, 900): 32, (3, 0): 0})).scan(names, [1])) == {1: ["coded"]}
-    assert fits(await Line(unit(1, {(3, 900): 32})).scan(names, [1])) == {1: ["plain"]}  # those that name it come first
+    # those that name it come first
+    names.append(profile("elsewhere", [VOLTS], ("2400N1",)))
+    assert fits(await Line(unit(1, {(3, 900): 32})).scan(names, [1])) == {1: ["plain"]}
 
 
 async def test_who_refuses_is_there_and_what_it_said_is_told():
