@@ -280,7 +280,7 @@ def _show(
     if findings.meters:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("address", "setting", "profile", "model", "serial", ""):
-            table.add_column(name, justify="right" if name == "address" else "left", no_wrap=name == "profile")
+            table.add_column(name, justify="right" if name == "address" else "left", no_wrap=name != "model")
         for meter in findings.meters:
             others = ", ".join(meter["candidates"][1:])
             table.add_row(
