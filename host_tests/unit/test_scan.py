@@ -1,6 +1,7 @@
 """meshems scan and profile try: what they make of what the firmware tells, and how they refuse."""
 
 import json
+import re
 import struct
 
 import pytest
@@ -153,6 +154,13 @@ def test_a_profile_with_problems_is_not_tried(tmp_path):
     (tmp_path / "bad.json").write_text('{"v": 1}')
     done = run("profile", "try", tmp_path / "bad.json", "--port", "/dev/null", "--address", "1")
     assert done.exit_code == 2 and "bad.json: blk: found nothing" in done.output
+
+
+def test_no_module_of_a_running_gateway_loads_what_commissioning_needs():
+    for file in paths.FIRMWARE.rglob("*.py"):
+        if file.name not in ("scan.py", "trial.py"):
+            imports = [line for line in file.read_text().splitlines() if "import" in line]
+            assert not [line for line in imports if re.search(r"\b(scan|trial)\b", line)], file
 
 
 def test_profile_has_all_its_commands():
