@@ -75,18 +75,25 @@ async def scan(media, ports, addresses, known, say):
     """Ask each of `addresses` at each of `ports` ("9600N1"; [] for all of `known`, see `profiles`) who is there.
 
     `say` gets {"ports", "count"} first, and then a dict for each address asked: "port", "address" and in "kind"
-    "silent", "again" (what came was odd: it is asked once more in the end), "garbled" (no valid reply in three tries),
-    "two" (two replies to one request) or "there". The last two have in "fits" the ids of the profiles that are equally
-    likely, first the one whose blocks the unit answers; in "reads" what was read to find them, [[function, address,
-    count, type, kind of fault, value or the fault in words], ...]; and in "serial" what the meter says.
+    "silent", "same" (not asked: who was found with other stop bits hears these too), "again" (what came was odd: it is
+    asked once more in the end), "garbled" (no valid reply in three tries), "two" (two replies to one request) or
+    "there". The last two have in "fits" the ids of the profiles that are equally likely, first the one whose blocks the
+    unit answers; in "reads" what was read to find them, [[function, address, count, type, kind of fault, value or the
+    fault in words], ...]; and in "serial" what the meter says.
     """
     ports = ports or sorted({port for _, _, its, _ in known for port in its})
     say({"ports": ports, "count": len(addresses)})
+    there = set()
     for port in ports:
-        await _scan(media, port, addresses, known, say)
+        same = [address for mark, address in there if mark == port[:-1]]
+        for address in same:
+            say({"port": port, "address": address, "kind": "same"})
+        found = await _scan(media, port, [address for address in addresses if address not in same], known, say)
+        there.update([(port[:-1], address) for address in found])
 
 
 async def _scan(media, port, addresses, known, say):
+    """Return the addresses at which somebody is."""
     async with media.lock:
         await media.set(int(port[:-2]), "8" + port[-2:])
     here = [row for row in known if port in row[2]]
@@ -94,6 +101,14 @@ async def _scan(media, port, addresses, known, say):
     first = _first(here or known)
     silent = []
     again = []
+    found = []
+
+    async def tell(address, reply, odd):
+        told = await _told(media, port, address, groups, first, reply, odd)
+        if "fits" in told:
+            found.append(address)
+        say(told)
+
     for address in addresses:
         dropped = media.stats[_DROPPED]
         reply = await _read(media, address, first, _WAIT_MS)
@@ -103,12 +118,12 @@ async def _scan(media, port, addresses, known, say):
             again.append(address)
         elif reply[0] == proto.TIMEOUT:
             silent.append(address)
-        say(await _told(media, port, address, groups, first, reply, "again"))
+        await tell(address, reply, "again")
     if await media.read(media.buf, 1, _PATIENT_MS):
         again.extend([other for other in silent[-2:] if other not in again])
     for address in again:
-        reply = await _retry(media, address, first)
-        say(await _told(media, port, address, groups, first, reply, "garbled"))
+        await tell(address, await _retry(media, address, first), "garbled")
+    return found
 
 
 def _first(known):

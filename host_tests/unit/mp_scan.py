@@ -170,6 +170,15 @@ async def test_each_setting_is_tried_at_each_address():
     assert line.uart.settings == {"baudrate": 9600, "bits": 8, "parity": None, "stop": 1}
 
 
+async def test_who_was_found_is_not_asked_again_with_other_stop_bits_but_with_another_parity():
+    line = Line(unit(1))
+    await line.scan([profile("plain", [VOLTS])], [1, 2], ("9600N1", "9600N2", "9600E1"))
+    assert [(told["port"], told["address"], told["kind"]) for told in line.told[1:]] == [
+        ("9600N1", 1, "there"), ("9600N1", 2, "silent"), ("9600N2", 1, "same"), ("9600N2", 2, "silent"),
+        ("9600E1", 1, "there"), ("9600E1", 2, "silent"),
+    ]  # fmt: skip
+
+
 async def test_an_echo_is_noticed():
     assert await trial.echoes(Line(unit(1), echo=True).media) is False  # taken away by the line
     line = Line(unit(1))

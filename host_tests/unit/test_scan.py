@@ -85,11 +85,6 @@ def test_garbage_from_everywhere_is_the_line_and_said_once():
     assert kinds(found(*told, addresses=32)) == ["garbled"] * 8
 
 
-def test_a_meter_that_answers_with_one_and_with_two_stop_bits_is_one_meter():
-    findings = found(there(7, ["a"]), there(7, ["a"], "9600N2"))
-    assert len(findings.meters) == 1 and findings.problems == []
-
-
 def test_who_answers_with_and_without_parity_is_looked_at():
     findings = found(there(7, ["a"]), there(7, ["a"], "9600E1"))
     assert len(findings.meters) == 1 and kinds(findings) == ["twice"]

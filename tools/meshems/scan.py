@@ -106,10 +106,8 @@ class Findings:
         baud, form = setting_of(one["port"])
         before = self._at.setdefault((baud, one["address"]), one)
         if before is not one:
-            same_parity = before["port"][-2] == one["port"][-2]  # stop bits alone keep nobody from hearing
-            if not (same_parity and before["fits"] == one["fits"]):
-                self._problem("twice", one, f"somebody answers here and at {shown(before['port'])}: two meters, or one "
-                              "that does not mind the parity; if two, give one another address")  # fmt: skip
+            self._problem("twice", one, f"somebody answers here and at {shown(before['port'])}: two meters, or one "
+                          "that does not mind the parity; if two, give one another address")  # fmt: skip
             return
         if not one["fits"]:
             self._problem("unknown", one, "answers, and no profile fits: " + said(one["reads"])
