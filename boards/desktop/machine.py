@@ -1,4 +1,4 @@
-"""Stands in for the chip's `machine`: UART on a pseudo-terminal, Pin, RTC, WDT, resets, as strict as an ESP32-S3.
+"""Stands in for the chip's `machine`: UART on a terminal, Pin, RTC, WDT, resets, as strict as an ESP32-S3.
 
     MESHEMS_UART1=/dev/pts/5        the terminal of UART 1; without it the line is dead
     MESHEMS_RESET_CAUSE=3           what reset_cause() says; 1 (power-on) when it is not set
@@ -28,6 +28,9 @@ HARD_RESET = 2
 WDT_RESET = 3
 DEEPSLEEP_RESET = 4
 SOFT_RESET = 5
+
+BAUDS = {1200: 9, 2400: 11, 4800: 12, 9600: 13, 19200: 14, 38400: 15, 57600: 4097, 115200: 4098}  # Linux: termbits.h
+CSIZE, CSTOPB, PARENB, PARODD = 0x30, 0x40, 0x100, 0x200  # likewise; macOS has the flags 4 bits higher
 
 FIFO = 128  # bytes of hardware FIFO behind each ring buffer
 TICK_MS = 10  # of FreeRTOS: what waits in ticks rounds down to it
@@ -129,7 +132,8 @@ class SPI:
 class UART(io.IOBase):
     """A serial port on the terminal MESHEMS_UART<id>; what is written leaves at once, but takes its time on the wire.
 
-    The terminal carries neither speed nor parity: each init() says them in <terminal>.line, "9600 8N1".
+    A real serial port gets speed, parity and stop bits from each init(). A pseudo-terminal carries none of them: they
+    are said in <terminal>.line too, "9600 8N1"; not beside a device in /dev.
     """
 
     _all = {}
@@ -191,6 +195,7 @@ class UART(io.IOBase):
         self._on = True
         self._char_bits = 1 + self._bits + (self._parity is not None) + self._stop
         self._announce()
+        self._set()
         self._open()
         self._count = len(self._buf)  # a full ring: what waits in the terminal is dropped
         self._pump()
@@ -201,12 +206,12 @@ class UART(io.IOBase):
         self._on = False
 
     def _announce(self):
-        if self._path:
+        if self._path and not self._path.startswith("/dev/"):
             parity = "N" if self._parity is None else "EO"[self._parity]
             try:
                 desktop.save(self._path + ".line", "%d %d%s%d\n" % (self._baud, self._bits, parity, self._stop))
             except OSError:
-                pass  # beside /dev/pts/5 nobody can write: the line takes the settings as matching
+                pass  # nobody can write there: the line takes the settings as matching
 
     def _open(self):
         """Open the terminal if it is there: raw, and a read that finds nothing returns at once."""
@@ -219,6 +224,25 @@ class UART(io.IOBase):
                 termios.tcsetattr(self._tty.fileno(), termios.TCSANOW, mode)
             except OSError:
                 self._tty = None
+                return
+            self._set()
+
+    def _set(self):
+        """Give the terminal its speed and format. A pseudo-terminal keeps what it can of them and ignores it."""
+        if not self._tty:
+            return
+        linux = termios.B9600 == BAUDS[9600]
+        up = 0 if linux else 4
+        flags = CSIZE & (self._bits - 5) << 4 | (self._stop == 2 and CSTOPB)
+        if self._parity is not None:
+            flags |= PARENB | (self._parity and PARODD)
+        try:
+            mode = termios.tcgetattr(self._tty.fileno())
+            mode[2] = mode[2] & ~((CSIZE | CSTOPB | PARENB | PARODD) << up) | flags << up
+            mode[4] = mode[5] = BAUDS.get(self._baud, mode[5]) if linux else self._baud
+            termios.tcsetattr(self._tty.fileno(), termios.TCSANOW, mode)
+        except OSError:
+            pass  # a pseudo-terminal takes no parity; one that was hung up is noticed at the next read
 
     def _hang_up(self):
         self._tty.close()

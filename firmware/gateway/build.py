@@ -99,7 +99,7 @@ def parts(conf, secrets, problems):
             first = recorder
             if "views" in conf or "intervals" in conf or "checks" in conf:
                 first = once.call("gateway.stages", "before", recorder, conf, meters, now, ids, journal)
-            buses.append(Bus("bus %d" % number, _media(bus, pins[bus["uart"]]), meters, now, first))
+            buses.append(Bus("bus %d" % number, media(bus, pins[bus["uart"]]), meters, now, first))
             if "checks" in conf:
                 buses[-1].takes = (int, str)  # a meter's own number may be text
     gc.collect()
@@ -123,6 +123,7 @@ def parts(conf, secrets, problems):
 def _meters(conf, ids):
     """Return (number of the bus, its meters) for each bus. Profiles are parsed one at a time, and each once."""
     found = [(number, []) for number in range(len(conf["buses"]))]
+    ports = [_ports(conf, number) for number in range(len(found))]
     names = []
     for meter in conf["meters"]:
         if meter["profile"] not in names:
@@ -157,12 +158,31 @@ def _meters(conf, ids):
             slot = ids.slot(meter["serial"])
             kind = views.Viewed if "views" in conf else Meter
             made = kind(meter["serial"], meter["every"], slot, schema, batches, protocol, link)
+            if len(ports[meter["bus"]]) > 1:
+                made.port = _port(conf["buses"][meter["bus"]], meter)
             found[meter["bus"]][1].append(made)
         profile = None
+    for number, meters in found:
+        if len(ports[number]) > 1:
+            meters.sort(key=lambda meter: meter.port)
     return found
 
 
-def _media(bus, pins):
+def _ports(conf, number):
+    """Return the settings of a bus's meters, [(baud, format), ...]; where there is but one, the bus gets it."""
+    bus = conf["buses"][number]
+    ports = sorted({_port(bus, meter) for meter in conf["meters"] if meter["bus"] == number})
+    if len(ports) == 1:
+        bus["baud"], bus["format"] = ports[0]
+    return ports
+
+
+def _port(bus, meter):
+    return meter.get("baud", bus["baud"]), meter.get("format", bus["format"])
+
+
+def media(bus, pins):
+    """Return the line of a row of `buses` on a row of the board's `uarts`."""
     uart = machine.UART(
         bus["uart"], baudrate=bus["baud"], bits=8, parity=_PARITY[bus["format"][1]], stop=int(bus["format"][2]),
         tx=pins["tx"], rx=pins["rx"], txbuf=512, rxbuf=512, timeout=0, timeout_char=0,

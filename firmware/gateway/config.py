@@ -71,7 +71,7 @@ def check(config, secrets, profile):
 
     _once(found, config, "buses", "uart")
     _once(found, config, "meters", "serial")
-    _once(found, config, "meters", "address", "bus")
+    _once(found, config, "meters", "address", _line)
     _once(found, config, "uplinks", "name")
     buses = len(config["buses"]) if isinstance(config.get("buses"), list) else 0
     checked = {}
@@ -126,12 +126,22 @@ def _profile(found, path, name, profile, checked):
         found.append(("%s: %s" % (where, at), value, allowed))
 
 
+def _line(config, meter):
+    """Return (bus, baud) of a meter, within which no address comes twice; None where that is wrong by itself."""
+    bus, baud = meter.get("bus"), meter.get("baud")
+    if type(bus) is not int:
+        return None
+    if baud is None:
+        baud = dict(_rows(config, "buses")).get(bus, {}).get("baud", 9600)
+    return (bus, baud) if type(baud) is int else None
+
+
 def _once(found, config, key, name, within=None):
-    """Append each row of the list `key` whose `name` an earlier one has, among those of the same `within`."""
+    """Append each row of the list `key` whose `name` an earlier one has, among those of one `within(config, row)`."""
     seen = {}
     for i, row in _rows(config, key):
-        mark = row.get(name), row.get(within)
-        if type(mark[0]) not in (str, int) or within and type(mark[1]) is not int:
+        mark = row.get(name), within and within(config, row)
+        if type(mark[0]) not in (str, int) or within and not mark[1]:
             continue  # wrong by itself
         if mark in seen:
             path = "%s[%d].%s" % (key, i, name)

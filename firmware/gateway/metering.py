@@ -16,7 +16,12 @@ _IDLE_MS = const(500)  # longest sleep between two looks at who is due
 
 
 class Meter:
-    """A configured meter; `every` in s, `misses` in a row. `link` is what its protocol needs to reach it."""
+    """A configured meter; `every` in s, `misses` in a row. `link` is what its protocol needs to reach it.
+
+    `port` is (baud, format) when the meters of the bus are not all at the same.
+    """
+
+    port = None
 
     def __init__(self, serial, every, slot, schema, batches, protocol, link):
         self.serial = serial
@@ -54,7 +59,8 @@ class Bus:
         self._recorder = recorder
 
     async def run(self, life):
-        """Poll for ever."""
+        """Poll for ever. Meters of one setting follow one another, so that the line is seldom changed."""
+        port = None
         while True:
             life.beat()
             now_ms = self._now_ms()
@@ -62,6 +68,10 @@ class Bus:
             # who was silent comes last: its time-out moves nobody's instant
             due = [meter for meter in due if not meter.misses] + [meter for meter in due if meter.misses]
             for meter in due:
+                if meter.port != port:
+                    port = meter.port
+                    async with self._media.lock:
+                        await self._media.set(*port)
                 await self._poll(meter)
                 life.beat()
             if due:

@@ -159,6 +159,16 @@ def test_an_address_is_taken_once_a_bus():
     assert found(lambda c: c["meters"][2].update({"address": 2, "bus": 1})) == []
 
 
+def test_an_address_may_come_again_on_a_bus_at_another_speed_but_not_in_another_format():
+    def again(**port):
+        return paths(found(lambda c: c["meters"][2].update(dict(port, address=1, bus=0))))
+
+    assert again(baud=2400) == again(baud=2400, format="8E1") == []
+    assert again(baud=9600) == again(format="8E1") == ["meters[2].address"]  # 9600 is that of the bus
+    assert again(baud=300) == again(baud=[]) == again(baud="9600") == ["meters[2].baud"]
+    assert again(baud=2400, format="7E1") == ["meters[2].format"]
+
+
 def test_a_bus_is_one_that_is_there():
     assert found(lambda c: c["meters"][0].update({"bus": 2})) == [
         ("meters[0].bus", "2", "the index of one of the 2 buses")

@@ -176,6 +176,36 @@ def test_a_meter_is_due_once_a_period_of_utc():
     assert made.due(now + 60) and not made.due(now + 61)
 
 
+class Media:
+    def __init__(self):
+        self.lock = asyncio.Lock()
+        self.ports = []
+
+    async def set(self, *port):
+        assert self.lock.locked()
+        self.ports.append(port)
+
+
+async def test_the_line_is_set_to_the_port_of_a_meter_only_when_it_changes():
+    meters = [meter([[1], [2, 3]] * 9) for _ in range(3)]
+    for made, port in zip(meters, ((2400, "8N1"), (2400, "8N1"), (9600, "8E1"))):
+        made.link["port"] = port
+    media = Media()
+    bus = Bus("bus 0", media, meters, Clock(), Recorder())
+    task = asyncio.create_task(bus.run(Life()))
+    await asyncio.sleep_ms(20)
+    task.cancel()
+    assert media.ports == [(2400, "8N1"), (9600, "8E1")]
+
+
+async def test_a_line_whose_meters_are_all_alike_is_never_set():
+    media = Media()
+    task = asyncio.create_task(Bus("bus 0", media, [meter([[1], [2, 3]])], Clock(), Recorder()).run(Life()))
+    await asyncio.sleep_ms(20)
+    task.cancel()
+    assert media.ports == []
+
+
 class Life:
     beats = 0
 

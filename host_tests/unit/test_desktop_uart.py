@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import subprocess
+import termios
 import threading
 import time
 
@@ -160,6 +161,25 @@ def test_init_discards_the_input(board, wire):
     assert program.says() == "0"
     wire.send(b"new")
     assert program.says() == "b'new'"
+
+
+def test_a_serial_port_gets_speed_and_stop_bits_from_each_init(board, wire):
+    program = board("u = uart()\nprint('up')\ngo()\nu.init(2400, stop=2)\nprint('up')\ngo()\nu.init(115200, stop=1)\n"
+                    "print('up')\ngo()")  # fmt: skip
+    for speed, stop in ((termios.B9600, 0), (termios.B2400, termios.CSTOPB), (termios.B115200, 0)):
+        assert program.says() == "up"
+        _, _, control, _, *speeds, _ = termios.tcgetattr(wire.slave)  # a pseudo-terminal keeps all but the parity
+        assert speeds == [speed, speed] and control & termios.CSTOPB == stop
+        assert control & termios.CSIZE == termios.CS8
+        program.go()
+
+
+def test_a_pseudo_terminal_that_takes_no_parity_goes_on(board, wire):
+    program = board("u = uart()\nu.init(2400, parity=0)\nu.write(b'even')\nprint('sent')\nuntil(3)\nprint(u.read())")
+    assert wire.receive(4) == b"even" and program.says() == "sent"
+    wire.send(b"odd")
+    assert program.says() == "b'odd'"
+    assert termios.tcgetattr(wire.slave)[4] == termios.B2400
 
 
 def test_the_line_settings_are_told_at_each_init(board, wire):

@@ -15,7 +15,11 @@ import click
 from meshems import __version__, paths
 
 FOUND_BAD_INPUT = 2  # exit status, as click's own for wrong usage
-ELSEWHERE = {"profile": "meshems.profiles", "bench": "meshems.bench"}  # modules with a click command of the same name
+ELSEWHERE = {  # modules with a click command of the same name; the last file of a group brings its other commands
+    "profile": "meshems.tryout",
+    "scan": "meshems.scan",
+    "bench": "meshems.bench",
+}
 
 
 class Group(click.Group):
@@ -56,6 +60,7 @@ def main() -> None:
 
     \b
     meshems demo                                   two gateways, twelve meters, a broker
+    meshems scan --port /dev/ttyUSB0               which meters are on a line
     meshems run --config gateway.json --state ./board --uart 1=/dev/ttyUSB0
     """
 
