@@ -18,13 +18,13 @@ class PowerCut(Exception):
 
 
 class Nor:
-    """`blocks` blocks of erased flash. `erases` counts them by block, `ops` operations on the cells."""
+    """`blocks` blocks of erased flash. `erases` counts them by block, `ops` operations on the cells, `reads` calls."""
 
     def __init__(self, blocks):
         self.image = bytearray(b"\xff" * (blocks * BLOCK))
         self.used = bytearray(blocks * BLOCK // UNIT)  # units programmed since their erase, or not surely erased
         self.erases = [0] * blocks
-        self.ops = 0
+        self.ops = self.reads = 0
         self.trace = None  # or a list of (address, data of a program or None of an erase, watch())
         self.watch = lambda: None
         self.cut_at = -1
@@ -53,6 +53,7 @@ class Nor:
     # what a Partition has
 
     def readblocks(self, block, buf, off=0):
+        self.reads += 1
         at = block * BLOCK + off
         assert 0 <= at and at + len(buf) <= len(self.image), "read beyond the partition"
         memoryview(buf)[:] = memoryview(self.image)[at : at + len(buf)]

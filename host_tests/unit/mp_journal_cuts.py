@@ -70,7 +70,7 @@ def test_caught_no_checksum():
 
 
 def test_caught_going_on_right_behind_the_last_frame():
-    def wrong(journal, end):
+    def wrong(journal, pages, end):
         journal.end = end
 
     mount.resume = wrong
@@ -84,7 +84,7 @@ def last_byte(journal):
 
 
 def test_caught_going_on_behind_the_last_byte_that_is_not_ff():
-    def wrong(journal, end):
+    def wrong(journal, pages, end):
         journal.end = (last_byte(journal) | 255) + 1
 
     mount.resume = wrong
@@ -92,7 +92,7 @@ def test_caught_going_on_behind_the_last_byte_that_is_not_ff():
 
 
 def test_caught_going_on_in_a_block_with_a_torn_frame():
-    def wrong(journal, end):
+    def wrong(journal, pages, end):
         if end > HEAD:
             journal.end = (max(end, last_byte(journal)) | 255) + 1
 
@@ -103,8 +103,8 @@ def test_caught_going_on_in_a_block_with_a_torn_frame():
 def test_caught_going_on_in_a_block_that_holds_only_its_header():
     right = mount.resume
 
-    def wrong(journal, end):
-        right(journal, end)
+    def wrong(journal, pages, end):
+        right(journal, pages, end)
         if end == HEAD:
             journal.end = 256
 
@@ -119,7 +119,7 @@ def test_caught_reading_what_a_later_block_has_replaced():
 
 def test_caught_trusting_a_block_because_it_reads_blank():
     def wrong(self, seq):
-        if mount.blank(self, seq, 0):
+        if mount.blank(self.dev, self.block(seq), 0):
             self._ahead = seq
         else:
             right(self, seq)
@@ -155,8 +155,8 @@ def test_caught_a_cursor_block_whose_header_comes_first():
 
 
 def test_caught_going_on_in_a_cursor_block_that_nothing_was_added_to():
-    def wrong(kept):
-        right(kept)
+    def wrong(kept, pages):
+        right(kept, pages)
         if kept.seq >= 0 and kept.end == BLOCK:
             kept.end = 256
 
@@ -165,8 +165,8 @@ def test_caught_going_on_in_a_cursor_block_that_nothing_was_added_to():
 
 
 def test_caught_going_on_right_behind_the_last_cursor():
-    def wrong(kept):
-        right(kept)
+    def wrong(kept, pages):
+        right(kept, pages)
         while kept.end < BLOCK and kept.dev.image[kept.seq % 8 * BLOCK + kept.end - 16] == 255:
             kept.end -= 16
 

@@ -10,13 +10,7 @@ class Reader:
         self._frame = Frame(journal.dev)
         self._expect = ordinal
         self.lost = 0
-        seq = journal.head
-        while seq > journal.tail:
-            found = journal.header(seq)
-            if found and found[1] <= ordinal:
-                break
-            seq -= 1
-        self._enter(seq)
+        self._enter(journal.last(1, ordinal))
         self._skip()
 
     def _enter(self, seq):
