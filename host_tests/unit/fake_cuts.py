@@ -140,6 +140,7 @@ class Workload:
         self.nor.trace, self.nor.ops = [], 0
         self.nor.watch = lambda: world.journal.first
         self.world = world
+        self.gone = 0  # below it, nothing was there before the call
         for i in range(frames):
             self._note(world.append)
             if i % 2:
@@ -151,6 +152,9 @@ class Workload:
 
     def _note(self, ask, *args):
         world, begin = self.world, self.nor.ops
+        for key in [key for key in world.frames if key[0] < self.gone]:
+            del world.frames[key]
+        self.gone = world.journal.first
         before = world.clone(None)
         ask(*args)
         # What the cut sees in flight: the call as it was made.

@@ -76,6 +76,8 @@ class Nor:
             return len(self.image) // BLOCK
         if op == 5:
             return BLOCK
+        if op in (1, 2, 3):  # init, deinit, sync: nothing is kept back
+            return 0
         assert op == 6
         self._operation(arg * BLOCK, None)
         return 0
