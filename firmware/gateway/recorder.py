@@ -94,10 +94,11 @@ class Recorder:
             self.dropped += 1
             self._rows.pop(0)
             return
-        self._journal.append(RECORDS, memoryview(self._buf)[:length], count)
         utc = self._utc(self._rows[0][0])
+        told = utc[0] + (self._rows[count - 1][0] - self._rows[0][0]) * 10 if utc else 0
+        self._journal.append(RECORDS, memoryview(self._buf)[:length], count, utc and told // 1000 - clock.EPOCH or 0)
         if utc:
-            self._told = utc[0] + (self._rows[count - 1][0] - self._rows[0][0]) * 10
+            self._told = told
         del self._rows[:count]
 
     def _utc(self, base):

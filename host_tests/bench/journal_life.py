@@ -42,6 +42,9 @@ class Clock:
     def at(self, uptime_ms):
         return START_MS + uptime_ms, 40
 
+    def now(self):
+        return self.at(clock.uptime_ms())
+
 
 class Meters:
     """Twelve values each: 3 x V, 3 x A, W, var, power factor, Hz, 2 x kWh; loads that waver by 2 % a minute."""
