@@ -111,7 +111,8 @@ def parts(conf, secrets, problems):
             northbound = Northbound(conf["feederId"], conf["gatewayId"], names, every, epoch, points)
             secret = secrets.get("uplinks", {}).get(name, {})
             dating = Dating(journal, now, boot)
-            outlets.append(Outlet(uplink, secret, journal, ids.cursor(name), northbound, dating, now, problems))
+            cursor = ids.cursor(name)
+            outlets.append(Outlet(uplink, secret, journal, cursor, northbound, dating, now, problems, recorder))
     return now, journal, recorder, buses, outlets
 
 

@@ -8,6 +8,7 @@ import asyncio
 from micropython import const
 
 from gateway import VERSION, clock, log
+from gateway.records import ONCE, WARN
 from gateway.replay import Replay
 from lib.mqtt import MQTTClient, Stale
 
@@ -19,7 +20,7 @@ _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 class Outlet:
     """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to acknowledge."""
 
-    def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems):
+    def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems, recorder):
         self.name = config["name"]
         self.root = northbound.root
         self._journal = journal
@@ -27,6 +28,8 @@ class Outlet:
         self._northbound = northbound
         self._dating = dating
         self._clock = now
+        self._recorder = recorder
+        self._told = 0  # the ordinal after the newest gap that an event has told of
         self._problems = problems  # of the newest configuration, when it was refused
         self.client = MQTTClient(
             self.root.replace("/", "-"), config["host"], config["port"],
@@ -67,6 +70,9 @@ class Outlet:
                 trusted = self._clock.trusted()
                 await self._status(generation, trusted)
             record = await replay.next()
+            if replay.gap:
+                self._missed(*replay.gap)
+                replay.gap = None
             if record is None:
                 self.keep()
                 await asyncio.sleep_ms(IDLE_MS)
@@ -81,6 +87,16 @@ class Outlet:
             VERSION, "ok" if trusted else "lost", self._problems,
         )  # fmt: skip
         await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
+
+    def _missed(self, first, after):
+        """Say once that these records are gone; with nothing before them on the way they count as acknowledged."""
+        if first <= self.acked:
+            self.acked = max(self.acked, after)
+        if after > self._told:
+            self._told = after
+            base = self._northbound.epoch << 32
+            detail = {"outlet": self.name, "first": base + first, "last": base + after - 1}
+            self._recorder.event(0, "buffer_overrun", WARN, ONCE, detail)
 
     def _acknowledged(self, token):
         self.acked = max(self.acked, token + 1)  # a task that was started anew has sent some twice
