@@ -15,7 +15,11 @@ import click
 from meshems import __version__, paths
 
 FOUND_BAD_INPUT = 2  # exit status, as click's own for wrong usage
-ELSEWHERE = {"profile": "meshems.profiles", "bench": "meshems.bench"}  # modules with a click command of the same name
+ELSEWHERE = {  # modules with a click command of the same name
+    "profile": "meshems.profiles",
+    "bench": "meshems.bench",
+    "logs": "meshems.logs",
+}
 
 
 class Group(click.Group):
