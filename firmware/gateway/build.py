@@ -74,6 +74,20 @@ def _rtcs(board):
     return rtcs
 
 
+def _journal():
+    """Return the journal of this board, mounted: in its partition, or in memory when it has none."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="journal")
+    if found:
+        journal = Journal(found[0])
+    else:
+        from lib.journal.memory import Memory
+
+        journal = Memory()
+        log.error("journal", "this board has no partition for it: only the newest 16 KB are kept, until a reset")
+    journal.mount()
+    return journal
+
+
 def parts(conf, secrets, problems):
     """Return (clock, journal, recorder, buses, outlets) of a gateway."""
     nvs = esp32.NVS("gw")
@@ -81,8 +95,7 @@ def parts(conf, secrets, problems):
     board = data.load("board.json")
     now = clock.Clock(_rtcs(board), nvs)
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
-    journal = Journal(esp32.Partition.find(esp32.Partition.TYPE_DATA, label="journal")[0])
-    journal.mount()
+    journal = _journal()
     ids = Ids()
     recorder = Recorder(journal, boot, now)
     pins = {uart["id"]: uart for uart in board["uarts"]}

@@ -95,8 +95,8 @@ class Recorder:
             self._rows.pop(0)
             return
         utc = self._utc(self._rows[0][0])
-        told = utc[0] + (self._rows[count - 1][0] - self._rows[0][0]) * 10 if utc else 0
-        self._journal.append(RECORDS, memoryview(self._buf)[:length], count, utc and told // 1000 - clock.EPOCH or 0)
+        told = utc[0] + (self._rows[count - 1][0] - self._rows[0][0]) * 10 if utc else clock.EPOCH * 1000
+        self._journal.append(RECORDS, memoryview(self._buf)[:length], count, told // 1000 - clock.EPOCH)
         if utc:
             self._told = told
         del self._rows[:count]

@@ -83,8 +83,9 @@ class Outlet:
             await asyncio.sleep_ms(0)  # a window with room for many must not hold the loop
 
     async def _status(self, generation, trusted):
-        text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d}' % (
+        text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d%s}' % (
             VERSION, "ok" if trusted else "lost", self._problems,
+            ',"journal":"memory"' if self._journal.volatile else "",
         )  # fmt: skip
         await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
 

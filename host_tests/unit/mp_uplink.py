@@ -11,6 +11,7 @@ from gateway.records import CODES, EVENT
 from gateway.replay import Replay
 from gateway.uplink import Outlet
 from lib.journal import Journal
+from lib.journal.memory import Memory
 from lib.mqtt import Stale
 
 COLUMNS = "\n1.8.0 kWh -3"
@@ -209,6 +210,19 @@ def test_the_prefix_never_goes_back():
     for token in (0, 1, 2, 0, 1):
         pole.client.on_ack(token)
     assert pole.outlet.acked == 3
+
+
+async def test_a_journal_in_memory_is_a_lasting_alarm_in_the_status():
+    pole = Pole(0)
+    pole.client.connect()
+    await pole.serve()
+    pole.journal = Memory()
+    pole.journal.mount()
+    lone = pole.outlet = pole.make()
+    lone._client.connect()
+    await pole.serve()
+    assert [json.loads(text).get("journal") for text in pole.client.statuses] == [None]
+    assert [json.loads(text).get("journal") for text in lone._client.statuses] == ["memory"]
 
 
 def events(pole):

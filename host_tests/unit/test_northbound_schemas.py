@@ -298,6 +298,9 @@ def test_a_wrong_status_is_refused(wrong):
 
 def test_a_status_may_report_problems():
     assert valid("status", {"state": "online", "firmware": "0.2.0-rc.1", "clock": "lost", "configProblems": 3})
+    bare = {"state": "online", "firmware": "0.2.0", "clock": "ok", "configProblems": 0, "journal": "memory"}
+    assert valid("status", bare) and not valid("status", bare | {"journal": "flash"})
+
 
 
 def test_the_document_names_every_schema_and_example():

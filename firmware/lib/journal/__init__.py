@@ -31,6 +31,8 @@ class Journal:
     after the newest frame, BLOCK when nothing more goes into that block).
     """
 
+    volatile = False  # whether a reset loses all of it: memory.py
+
     def __init__(self, dev):
         self.dev = dev
         self._ring = dev.ioctl(4, 0) - CURSORS
