@@ -5,9 +5,10 @@ import json
 from fake_nor import Nor
 from gateway import clock, uplink
 from gateway.dating import Dating
+from gateway.events import CODES
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
-from gateway.records import CODES, EVENT
+from gateway.records import EVENT
 from gateway.replay import Replay
 from gateway.uplink import Outlet
 from lib.journal import Journal
@@ -219,10 +220,10 @@ async def test_a_journal_in_memory_is_a_lasting_alarm_in_the_status():
     pole.journal = Memory()
     pole.journal.mount()
     lone = pole.outlet = pole.make()
-    lone._client.connect()
+    lone.client.connect()
     await pole.serve()
     assert [json.loads(text).get("journal") for text in pole.client.statuses] == [None]
-    assert [json.loads(text).get("journal") for text in lone._client.statuses] == ["memory"]
+    assert [json.loads(text).get("journal") for text in lone.client.statuses] == ["memory"]
 
 
 def events(pole):
@@ -248,7 +249,7 @@ def test_what_the_ring_has_taken_is_told_in_one_event_and_counts_as_acknowledged
         i += 1
     first = pole.journal.first
     pole.outlet = pole.make()
-    pole.client = pole.outlet._client
+    pole.client = pole.outlet.client
     pole.client.connect()
     asyncio.run(pole.serve())
     pole.client.connect()

@@ -23,8 +23,9 @@ READ = """
 import json
 from fake_journal import boot, rest
 from fake_nor import Nor
+from gateway.events import CODES
 from gateway.ids import Ids
-from gateway.records import CODES, EVENT, FLAGGED, LOST, RECORDS, Decoder
+from gateway.records import EVENT, FLAGGED, LOST, RECORDS, Decoder
 
 with open("journal.bin", "rb") as file:
     data = file.read()

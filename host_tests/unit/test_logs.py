@@ -132,7 +132,7 @@ def test_help_shows_an_example():
 
 
 def test_the_codes_are_those_of_the_firmware():
-    tree = ast.parse((paths.FIRMWARE / "gateway" / "records.py").read_text())
+    tree = ast.parse((paths.FIRMWARE / "gateway" / "events.py").read_text())
     found = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
