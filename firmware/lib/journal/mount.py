@@ -133,7 +133,7 @@ def resume(journal, pages, end):
     or whose header may be it, is closed; a cut program that left no trace cannot reach into the next page.
     """
     if end > HEAD and blank(pages, journal.block(journal.head), end):
-        journal.end = (end | 255) + 1
+        journal.end = min(BLOCK, (end | 255) + 1)
 
 
 def blank(dev, block, off):
