@@ -89,7 +89,7 @@ def _journal():
 
 
 def parts(conf, secrets, problems):
-    """Return (clock, journal, recorder, buses, outlets) of a gateway."""
+    """Return (clock, journal, recorder, buses, outlets, archive or None) of a gateway."""
     nvs = esp32.NVS("gw")
     boot = _count(nvs, "boot")
     board = data.load("board.json")
@@ -112,21 +112,29 @@ def parts(conf, secrets, problems):
             buses.append(Bus("bus %d" % number, _media(bus, pins[bus["uart"]]), meters, now, recorder))
     gc.collect()
     outlets = []
+    archive = None
     if conf["uplinks"]:
         from gateway.northbound import Northbound
         from gateway.uplink import Outlet
 
         epoch = _epoch(nvs, journal.empty)
         names = ids.names()
+        found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="archive")
+        if found:
+            from gateway.archive import Archive
+
+            ring = Journal(found[0])
+            ring.mount()
+            archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         for uplink in conf["uplinks"]:
             name = uplink["name"]
             northbound = Northbound(conf["feederId"], conf["gatewayId"], names, every, epoch, points)
             secret = secrets.get("uplinks", {}).get(name, {})
             dating = Dating(journal, now, boot)
-            cursor = ids.cursor(name)
-            outlets.append(Outlet(uplink, secret, journal, cursor, northbound, dating, now, problems, recorder))
-    return now, journal, recorder, buses, outlets
+            made = uplink, secret, journal, ids.cursor(name), northbound, dating, now, problems, recorder, archive
+            outlets.append(Outlet(*made))
+    return now, journal, recorder, buses, outlets, archive
 
 
 def _meters(conf, ids):

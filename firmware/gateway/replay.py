@@ -11,8 +11,11 @@ class Replay:
 
     ordinal; slot, tag, what, values as in gateway/records (values change with the next call);
     unix_ms, source, bound_ms of its instant. `gap` is (first, after): the ordinals from first to after - 1 are gone,
-    overwritten or damaged; whoever reads it sets it to None.
+    overwritten or damaged; whoever reads it sets it to None. `first` and `done` are those of gateway/archive.
     """
+
+    first = None
+    done = False
 
     def __init__(self, journal, names, dating, ordinal):
         self._reader = journal.reader(ordinal)

@@ -20,7 +20,7 @@ _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 class Outlet:
     """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to acknowledge."""
 
-    def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems, recorder):
+    def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems, recorder, archive=None):
         self.name = config["name"]
         self.root = northbound.root
         self._journal = journal
@@ -29,6 +29,7 @@ class Outlet:
         self._dating = dating
         self._clock = now
         self._recorder = recorder
+        self._archive = archive
         self._told = 0  # the ordinal after the newest gap that an event has told of
         self._problems = problems  # of the newest configuration, when it was refused
         self.client = MQTTClient(
@@ -63,7 +64,11 @@ class Outlet:
 
     async def _serve(self, life, generation):
         trusted = None
-        replay = Replay(self._journal, self._northbound.names, self._dating, self.acked)
+        if self._archive and self.acked < self._journal.first:
+            self._tell(self.acked, self._journal.first, True)
+            replay = self._archive.replay(self.acked)
+        else:
+            replay = self._replay(self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted:
@@ -73,6 +78,9 @@ class Outlet:
             if replay.gap:
                 self._missed(*replay.gap)
                 replay.gap = None
+            if replay.done:
+                replay = self._replay(replay.begin)
+                continue
             if record is None:
                 self.keep()
                 await asyncio.sleep_ms(IDLE_MS)
@@ -89,14 +97,22 @@ class Outlet:
         )  # fmt: skip
         await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
 
+    def _replay(self, ordinal):
+        return Replay(self._journal, self._northbound.names, self._dating, ordinal)
+
     def _missed(self, first, after):
-        """Say once that these records are gone; with nothing before them on the way they count as acknowledged."""
+        """Records are gone. With nothing before them on the way they count as acknowledged."""
         if first <= self.acked:
             self.acked = max(self.acked, after)
-        if after > self._told:
+        self._tell(first, after, False)
+
+    def _tell(self, first, after, thinned):
+        """Say once that records are gone; of `thinned` ones the archive's are sent."""
+        first = max(first, self._told)
+        if after > first:
             self._told = after
             base = self._northbound.epoch << 32
-            detail = {"outlet": self.name, "first": base + first, "last": base + after - 1}
+            detail = {"outlet": self.name, "first": base + first, "last": base + after - 1, "thinned": thinned}
             self._recorder.event(0, "buffer_overrun", WARN, ONCE, detail)
 
     def _acknowledged(self, token):

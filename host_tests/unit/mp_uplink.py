@@ -256,7 +256,7 @@ def test_what_the_ring_has_taken_is_told_in_one_event_and_counts_as_acknowledged
     asyncio.run(pole.serve())
     pole.recorder.commit()
     assert pole.outlet.acked == first and pole.client.sent[0] == first
-    assert events(pole) == [{"outlet": "operator", "first": 2, "last": first - 1}]
+    assert events(pole) == [{"outlet": "operator", "first": 2, "last": first - 1, "thinned": False}]
 
 
 def test_a_damaged_frame_on_the_way_is_told_once_and_passes_nothing_by():
@@ -270,5 +270,5 @@ def test_a_damaged_frame_on_the_way_is_told_once_and_passes_nothing_by():
     missing = [i for i in range(40) if i not in pole.client.sent]
     assert missing and pole.outlet.acked == 0
     told = events(pole)
-    assert told == [{"outlet": "operator", "first": missing[0], "last": missing[-1]}]
+    assert told == [{"outlet": "operator", "first": missing[0], "last": missing[-1], "thinned": False}]
     assert missing == list(range(missing[0], missing[-1] + 1))
