@@ -183,7 +183,7 @@ class _Covered(Decoder):
 class Thinned(Replay):
     """A Replay of the archive up to where the journal begins. `first` and `ordinal`: what the record covers.
 
-    `done`: there is no more; a Replay of the journal goes on at `begin`.
+    `done` is None, or the ordinal at which a Replay of the journal goes on: there is no more here.
     """
 
     def __init__(self, archive, ordinal):
@@ -191,7 +191,7 @@ class Thinned(Replay):
         super().__init__(archive.journal, archive.names, archive.dating, found)
         self._decoder = self._covered = _Covered(archive.names)
         self._hot = archive.hot
-        self.begin = ordinal
+        self._begin = ordinal
 
     async def next(self):
         """Return self with the next record; None when it is done, or when a record's time cannot be known yet."""
@@ -200,9 +200,10 @@ class Thinned(Replay):
             if self.ordinal >= self._hot.first:
                 self._left = 0
                 break
-            if self.ordinal >= self.begin:
-                self.begin = self.ordinal + 1
+            if self.ordinal >= self._begin:
+                self._begin = self.ordinal + 1
                 return self
         self.gap = None
-        self.done = not self._left
+        if not self._left:
+            self.done = self._begin
         return None

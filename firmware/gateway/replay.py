@@ -15,7 +15,7 @@ class Replay:
     """
 
     first = None
-    done = False
+    done = None
 
     def __init__(self, journal, names, dating, ordinal):
         self._reader = journal.reader(ordinal)

@@ -8,8 +8,8 @@ import asyncio
 from micropython import const
 
 from gateway import VERSION, clock, log
-from gateway.records import ONCE, WARN
 from gateway.replay import Replay
+from lib import once
 from lib.mqtt import MQTTClient, Stale
 
 IDLE_MS = 200  # between two looks for new records
@@ -68,7 +68,7 @@ class Outlet:
             self._tell(self.acked, self._journal.first, True)
             replay = self._archive.replay(self.acked)
         else:
-            replay = self._replay(self.acked)
+            replay = Replay(self._journal, self._northbound.names, self._dating, self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted:
@@ -76,10 +76,13 @@ class Outlet:
                 await self._status(generation, trusted)
             record = await replay.next()
             if replay.gap:
-                self._missed(*replay.gap)
+                first, after = replay.gap
                 replay.gap = None
-            if replay.done:
-                replay = self._replay(replay.begin)
+                if first <= self.acked:  # nothing before them is on the way
+                    self.acked = max(self.acked, after)
+                self._tell(first, after, False)
+            if replay.done is not None:
+                replay = Replay(self._journal, self._northbound.names, self._dating, replay.done)
                 continue
             if record is None:
                 self.keep()
@@ -97,23 +100,13 @@ class Outlet:
         )  # fmt: skip
         await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
 
-    def _replay(self, ordinal):
-        return Replay(self._journal, self._northbound.names, self._dating, ordinal)
-
-    def _missed(self, first, after):
-        """Records are gone. With nothing before them on the way they count as acknowledged."""
-        if first <= self.acked:
-            self.acked = max(self.acked, after)
-        self._tell(first, after, False)
-
     def _tell(self, first, after, thinned):
         """Say once that records are gone; of `thinned` ones the archive's are sent."""
         first = max(first, self._told)
         if after > first:
             self._told = after
-            base = self._northbound.epoch << 32
-            detail = {"outlet": self.name, "first": base + first, "last": base + after - 1, "thinned": thinned}
-            self._recorder.event(0, "buffer_overrun", WARN, ONCE, detail)
+            told = self._recorder, self.name, self._northbound.epoch << 32, first, after, thinned
+            once.call("gateway.events", "overrun", *told)
 
     def _acknowledged(self, token):
         self.acked = max(self.acked, token + 1)  # a task that was started anew has sent some twice

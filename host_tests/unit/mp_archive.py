@@ -129,7 +129,7 @@ def test_each_meter_is_there_once_a_quarter_with_its_values_and_times():
     replay = pole.archive.replay(0)
     rows = pole.read(replay)
     pole.check(rows)
-    assert replay.done and rows[0][0] == 0 and replay.begin == rows[-1][1] + 1 <= pole.journal.first
+    assert rows[0][0] == 0 and replay.done == rows[-1][1] + 1 <= pole.journal.first
     assert rows[-1][1] + 16 * METERS > pole.journal.first
     span = {}
     for _, ordinal, slot, tag, _, unix_ms, _ in rows:
@@ -152,7 +152,7 @@ def test_it_begins_in_the_middle_and_goes_on_in_the_journal():
         replay = pole.archive.replay(ordinal)
         rows = pole.read(replay)
         assert rows == [row for row in whole if row[1] >= ordinal]
-        rest = pole.read(Replay(pole.journal, Names(), Dating(pole.journal, pole.clock, 1), replay.begin))
+        rest = pole.read(Replay(pole.journal, Names(), Dating(pole.journal, pole.clock, 1), replay.done))
         assert rest[0][1] == pole.journal.first and rest[-1][1] == pole.journal.next - 1
 
 
@@ -195,7 +195,7 @@ def test_a_boot_that_learns_the_time_later_is_dated():
     late = Clock(T0, clock.NONE)
     pole.boot(late)
     pole.minutes(40)
-    assert pole.read(pole.archive.replay(0)) == [] and not pole.archive.replay(0).done
+    assert pole.read(pole.archive.replay(0)) == [] and pole.archive.replay(0).done is None
     late.source = clock.NTP
     pole.minutes(200)
     rows = pole.read(pole.archive.replay(0))

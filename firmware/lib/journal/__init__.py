@@ -171,7 +171,7 @@ class Journal:
         """Return a Reader that begins with the block that holds `ordinal`."""
         return Reader(self, ordinal)
 
-    def last(self, field, value):
+    def _last(self, field, value):
         """Return the number of the last block whose header's `field` is at most `value`; the tail's when none is."""
         low, high = self.tail, self.head
         while low < high:
@@ -189,7 +189,7 @@ class Journal:
     def find(self, when):
         """Return an ordinal such that whatever was appended with a hint of `when` or later is behind it."""
         for _ in range(2):  # one block early: its hint is that of its first frame, and a boot forgets the others
-            found = self.header(self.last(2, when - 1))
+            found = self.header(self._last(2, when - 1))
             if not found:
                 return self.first
             when = found[2]
