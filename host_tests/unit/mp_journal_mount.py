@@ -14,6 +14,7 @@ HEAP = {
     "test_a_search_by_time_passes_by_nothing_that_is_as_new": "4M",
     "test_a_search_by_time_and_a_reader_take_few_reads": "8M",
 }
+WASM = True
 HEADER = "<HBBIIIIIII"
 
 
