@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from meshems import logs, paths
 from meshems.cli import main
+from test_journal import run
 from test_journal_fixtures import DATA
 
 FIXTURE = DATA / "journal-0.1.0.zip"
@@ -123,6 +124,31 @@ def test_what_is_no_journal_is_refused_in_one_line(tmp_path, data, says):
     result = call("--image", file)
     assert result.exit_code == 2 and result.stdout == ""
     assert says in result.stderr and len(result.stderr.splitlines()) == 1 and "Traceback" not in result.stderr
+
+
+ARCHIVE = """
+from gateway.ids import Ids
+from mp_archive import COLUMNS, T0, Clock, Pole
+
+ids = Ids()
+assert ids.schema(COLUMNS) == 1 and [ids.slot("SN-%d" % i) for i in range(1, 13)] == list(range(1, 13))
+pole = Pole()
+pole.boot(Clock(T0))
+pole.minutes(100)
+with open("archive.bin", "wb") as file:
+    file.write(pole.cold.image)
+print(pole.ring.next)
+"""
+
+
+def test_the_image_of_an_archive_is_read_as_well(tmp_path):
+    count = int(run(ARCHIVE, tmp_path)[-1])
+    result = call("--image", tmp_path / "archive.bin", "--format", "jsonl")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0 and len(lines) == count > 80
+    readings = [line for line in lines if line["kind"] == "reading" and line["meter"] == "SN-1"]
+    assert {int(line["ts"][14:16]) // 15 for line in readings} == {0, 1, 2, 3}
+    assert all(len(line["registers"]) == 3 for line in readings)
 
 
 def test_help_shows_an_example():
