@@ -28,7 +28,7 @@ class Northbound:
         self._gateway = gateway
         self.names = names
         self._every = every
-        self.epoch = epoch
+        self._epoch = epoch
         self._buf = bytearray(_HEAD + _REGISTER * points)
         self._at = 0
         self.root = "openami/v1/%s/%s" % (feeder, gateway)
@@ -54,10 +54,10 @@ class Northbound:
             '{"schemaVersion":"0.1","ts":"%s","feederId":"%s","gatewayId":"%s","meterSerial":"%s",'
             % (civil.iso(record.unix_ms, bound < 1000), self._feeder, self._gateway, serial)
         )
-        seq = (self.epoch << 32) + record.ordinal
+        seq = (self._epoch << 32) + record.ordinal
         self._put('"seq":%d,"tsSrc":"%s","tsUncMs":%d,' % (seq, clock.SOURCES[record.source], bound))
         if record.first is not None:
-            self._put('"seqFirst":%d,' % ((self.epoch << 32) + record.first))
+            self._put('"seqFirst":%d,' % ((self._epoch << 32) + record.first))
         if record.tag == records.EVENT:
             self._put(once.call("gateway.events", "sent", *record.what))
             return scope + "event", memoryview(self._buf)[: self._at]

@@ -105,7 +105,7 @@ class Outlet:
         first = max(first, self._told)
         if after > first:
             self._told = after
-            told = self._recorder, self.name, self._northbound.epoch << 32, first, after, thinned
+            told = self._recorder, self.name, self._northbound._epoch << 32, first, after, thinned
             once.call("gateway.events", "overrun", *told)
 
     def _acknowledged(self, token):
