@@ -47,6 +47,7 @@ class Archive:
             journal.put(_EPOCH, epoch)
         self.first = journal.cursor(_FIRST)
         self.next = self._newest()
+        hot.next = max(hot.next, self.next)  # what it has taken is never numbered again
         self._reader = hot.reader(self.next)
 
     def _newest(self):

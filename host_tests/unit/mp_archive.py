@@ -24,6 +24,7 @@ HEAP = {
     "test_a_boot_that_learns_the_time_later_is_dated": "8M",
     "test_after_the_journal_was_formatted_nothing_old_is_sent_under_new_numbers": "8M",
     "test_a_cut_at_any_operation_leaves_neither_a_hole_nor_a_double": "8M",
+    "test_an_ordinal_that_the_archive_has_is_never_given_again": "8M",
     "test_a_worn_archive_costs_records_of_its_own_and_nothing_else": "8M",
     "test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_and_one_event": "8M",
     "test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none": "8M",
@@ -236,6 +237,21 @@ def test_a_cut_at_any_operation_leaves_neither_a_hole_nor_a_double():
         rows = pole.read(pole.archive.replay(0))
         pole.check(rows)
         assert rows[0][0] == 0, cut
+
+
+def test_an_ordinal_that_the_archive_has_is_never_given_again():
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(15)
+    newest = pole.journal.block(pole.journal.head) * 4096 + pole.journal.end - 40
+    pole.hot.flip(newest, 1)  # the newest frame rots
+    taken = pole.archive.next
+    assert taken == pole.journal.next
+    pole.boot(Clock(T0 + 30 * 60000))
+    assert pole.archive.next == taken <= pole.journal.next
+    before = len(pole.truth)
+    pole.minutes(1)
+    assert len(pole.truth) >= before + METERS, "a number was given twice"
 
 
 def test_a_worn_archive_costs_records_of_its_own_and_nothing_else():
