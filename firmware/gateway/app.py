@@ -23,7 +23,8 @@ class Gateway:
     def __init__(self, conf, secrets, problems):
         from gateway import build
 
-        self.clock, self.journal, self.recorder, self.buses, self.outlets = build.parts(conf, secrets, problems)
+        made = build.parts(conf, secrets, problems)
+        self.clock, self.journal, self.recorder, self.buses, self.outlets, self._archive = made
         self._ntp = conf["clock"]["ntp"]
         self._wifi = conf["network"].get("wifi")
         self._password = secrets.get("network", {}).get("wifi", {}).get("password")
@@ -37,6 +38,8 @@ class Gateway:
         for outlet in self.outlets:
             health.keep("link " + outlet.name, outlet.link, _UPLINK_LIMIT_MS)
             health.keep("uplink " + outlet.name, outlet.run, _UPLINK_LIMIT_MS)
+        if self._archive:
+            health.keep("archive", self._archive.run, _TASK_LIMIT_MS)
         if self._wifi:
             from gateway.network import Station
 

@@ -74,15 +74,28 @@ def _rtcs(board):
     return rtcs
 
 
+def _journal():
+    """Return the journal of this board, mounted: in its partition, or in memory when it has none."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="journal")
+    if found:
+        journal = Journal(found[0])
+    else:
+        from lib.journal.memory import Memory
+
+        journal = Memory()
+        log.error("journal", "this board has no partition for it: only the newest 16 KB are kept, until a reset")
+    journal.mount()
+    return journal
+
+
 def parts(conf, secrets, problems):
-    """Return (clock, journal, recorder, buses, outlets) of a gateway."""
+    """Return (clock, journal, recorder, buses, outlets, archive or None) of a gateway."""
     nvs = esp32.NVS("gw")
     boot = _count(nvs, "boot")
     board = data.load("board.json")
     now = clock.Clock(_rtcs(board), nvs)
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
-    journal = Journal(esp32.Partition.find(esp32.Partition.TYPE_DATA, label="journal")[0])
-    journal.mount()
+    journal = _journal()
     ids = Ids()
     recorder = Recorder(journal, boot, now)
     pins = {uart["id"]: uart for uart in board["uarts"]}
@@ -104,20 +117,29 @@ def parts(conf, secrets, problems):
                 buses[-1].takes = (int, str)  # a meter's own number may be text
     gc.collect()
     outlets = []
+    archive = None
     if conf["uplinks"]:
         from gateway.northbound import Northbound
         from gateway.uplink import Outlet
 
         epoch = _epoch(nvs, journal.empty)
         names = ids.names()
+        found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="archive")
+        if found:
+            from gateway.archive import Archive
+
+            ring = Journal(found[0])
+            ring.mount()
+            archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         for uplink in conf["uplinks"]:
             name = uplink["name"]
             northbound = Northbound(conf["feederId"], conf["gatewayId"], names, every, epoch, points)
             secret = secrets.get("uplinks", {}).get(name, {})
             dating = Dating(journal, now, boot)
-            outlets.append(Outlet(uplink, secret, journal, ids.cursor(name), northbound, dating, now, problems))
-    return now, journal, recorder, buses, outlets
+            made = uplink, secret, journal, ids.cursor(name), northbound, dating, now, problems, recorder, archive
+            outlets.append(Outlet(*made))
+    return now, journal, recorder, buses, outlets, archive
 
 
 def _meters(conf, ids):

@@ -1,6 +1,8 @@
 """Events as they are stored and as they are sent: needed only when something happens, or happened."""
 import json
 
+from gateway.records import ONCE, WARN
+
 SEVERITIES = ("info", "warn", "alarm")
 STATES = ("set", "clear", "once")
 CODES = (  # an event is stored as its place among these words: append only
@@ -21,3 +23,12 @@ def sent(code, severity, state, detail):
     return '"registers":[],"event":{"code":"%s","severity":"%s","state":"%s","detail":%s}}' % (
         CODES.split()[code], SEVERITIES[severity], STATES[state], detail.decode(),
     )  # fmt: skip
+
+
+def overrun(recorder, outlet, base, first, after, thinned):
+    """Record that `outlet` does not get the ordinals `first` to `after` - 1, or of `thinned` ones what the archive has.
+
+    `base` is what an ordinal's `seq` is above it.
+    """
+    detail = {"outlet": outlet, "first": base + first, "last": base + after - 1, "thinned": thinned}
+    recorder.event(0, "buffer_overrun", WARN, ONCE, detail)

@@ -63,6 +63,8 @@ class Northbound:
         )
         seq = (self._epoch << 32) + record.ordinal
         self._put('"seq":%d,"tsSrc":"%s","tsUncMs":%d,' % (seq, clock.SOURCES[record.source], bound))
+        if record.first is not None:
+            self._put('"seqFirst":%d,' % ((self._epoch << 32) + record.first))
         if record.tag == records.EVENT:
             self._put(once.call("gateway.events", "sent", *record.what))
             return scope + "event", memoryview(self._buf)[: self._at]

@@ -99,11 +99,12 @@ class Recorder:
             self.dropped += 1
             self._rows.pop(0)
             return
-        self._journal.append(RECORDS, memoryview(self._buf)[:length], count)
         utc = self._utc(self._rows[0][0])
+        told = utc[0] + (self._rows[count - 1][0] - self._rows[0][0]) * 10 if utc else clock.EPOCH * 1000
+        self._journal.append(RECORDS, memoryview(self._buf)[:length], count, told // 1000 - clock.EPOCH)
         if utc:
             self._told_at = self._rows[count - 1][0]
-            self._told = utc[0] + (self._told_at - self._rows[0][0]) * 10
+            self._told = told
         del self._rows[:count]
 
     def _utc(self, base):

@@ -10,8 +10,12 @@ class Replay:
     """The records from `ordinal` on. `next` returns the object itself, with the record in its attributes:
 
     ordinal; slot, tag, what, values as in gateway/records (values change with the next call);
-    unix_ms, source, bound_ms of its instant. `dropped` counts records that are in the journal but cannot be known.
+    unix_ms, source, bound_ms of its instant. `gap` is (first, after): the ordinals from first to after - 1 are gone,
+    overwritten or damaged; whoever reads it sets it to None. `first` and `done` are those of gateway/archive.
     """
+
+    first = None
+    done = None
 
     def __init__(self, journal, names, dating, ordinal):
         self._reader = journal.reader(ordinal)
@@ -21,7 +25,8 @@ class Replay:
         self._next = 0  # ordinal of the frame's next record
         self._left = 0  # records of the frame that are still to come
         self._dated = None
-        self.dropped = 0
+        self._lost = 0  # what the reader has counted of it
+        self.gap = None
 
     def _frame(self):
         """Take the next frame of records; return whether there is one."""
@@ -32,20 +37,25 @@ class Replay:
             kind, ordinal, count, payload, fresh = frame
             if fresh:
                 self._decoder.forget()
+            lost = self._reader.lost - self._lost
+            self._lost += lost
+            self._miss(ordinal - lost, lost)
             if kind != RECORDS:
                 continue
             try:
                 self._decoder.begin(payload)
             except (IndexError, ValueError):
-                self._give_up(count)
+                self._miss(ordinal, count)
+                self._decoder.forget()
                 continue
             self._next, self._left, self._dated = ordinal, count, None
             return True
 
-    def _give_up(self, count):
-        self.dropped += count
-        self._left = 0
-        self._decoder.forget()
+    def _miss(self, first, count):
+        """Add to the gap what lies behind the ordinal that was asked for."""
+        after = first + count
+        if count and after > self._from:
+            self.gap = (self.gap[0] if self.gap else max(first, self._from), after)
 
     async def next(self):
         """Return self with the next record, or None when there is none yet or its time cannot be known yet."""
@@ -57,7 +67,9 @@ class Replay:
             try:
                 uptime, self.slot, self.tag, self.what, self.values = self._decoder.record()
             except (IndexError, ValueError):
-                self._give_up(self._left)
+                self._miss(self._next, self._left)
+                self._decoder.forget()
+                self._left = 0
                 continue
             self.ordinal = self._next
             self._next += 1

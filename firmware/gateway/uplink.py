@@ -9,6 +9,7 @@ from micropython import const
 
 from gateway import VERSION, clock, log
 from gateway.replay import Replay
+from lib import once
 from lib.mqtt import MQTTClient, Stale
 
 IDLE_MS = 200  # between two looks for new records
@@ -19,7 +20,7 @@ _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 class Outlet:
     """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to acknowledge."""
 
-    def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems):
+    def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems, recorder, archive=None):
         self.name = config["name"]
         self.root = northbound.root
         self._journal = journal
@@ -27,6 +28,9 @@ class Outlet:
         self._northbound = northbound
         self._dating = dating
         self._clock = now
+        self._recorder = recorder
+        self._archive = archive
+        self._told = 0  # the ordinal after the newest gap that an event has told of
         self._problems = problems  # of the newest configuration, when it was refused
         self.client = MQTTClient(
             self.root.replace("/", "-"), config["host"], config["port"],
@@ -60,13 +64,26 @@ class Outlet:
 
     async def _serve(self, life, generation):
         trusted = None
-        replay = Replay(self._journal, self._northbound.names, self._dating, self.acked)
+        if self._archive and self.acked < self._journal.first:
+            self._tell(self.acked, self._journal.first, True)
+            replay = self._archive.replay(self.acked)
+        else:
+            replay = Replay(self._journal, self._northbound.names, self._dating, self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted:
                 trusted = self._clock.trusted()
                 await self._status(generation, trusted)
             record = await replay.next()
+            if replay.gap:
+                first, after = replay.gap
+                replay.gap = None
+                if first <= self.acked:  # nothing before them is on the way
+                    self.acked = max(self.acked, after)
+                self._tell(first, after, False)
+            if replay.done is not None:
+                replay = Replay(self._journal, self._northbound.names, self._dating, replay.done)
+                continue
             if record is None:
                 self.keep()
                 await asyncio.sleep_ms(IDLE_MS)
@@ -77,10 +94,19 @@ class Outlet:
             await asyncio.sleep_ms(0)  # a window with room for many must not hold the loop
 
     async def _status(self, generation, trusted):
-        text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d}' % (
+        text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d%s}' % (
             VERSION, "ok" if trusted else "lost", self._problems,
+            ',"journal":"memory"' if self._journal.volatile else "",
         )  # fmt: skip
         await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
+
+    def _tell(self, first, after, thinned):
+        """Say once that records are gone; of `thinned` ones the archive's are sent."""
+        first = max(first, self._told)
+        if after > first:
+            self._told = after
+            told = self._recorder, self.name, self._northbound._epoch << 32, first, after, thinned
+            once.call("gateway.events", "overrun", *told)
 
     def _acknowledged(self, token):
         self.acked = max(self.acked, token + 1)  # a task that was started anew has sent some twice

@@ -10,7 +10,7 @@ import random
 BLOCK = 4096
 UNIT = 16
 PROGRAM_TEARS = ("none", "faint", "half", "random", "whole", "few", "weak")
-ERASE_TEARS = ("none", "half", "random", "whole", "few", "weak", "soft", "zeroes")
+ERASE_TEARS = ("none", "half", "random", "whole", "few", "weak", "soft", "zeroes", "head", "tail")
 
 
 class PowerCut(Exception):
@@ -18,17 +18,17 @@ class PowerCut(Exception):
 
 
 class Nor:
-    """`blocks` blocks of erased flash. `erases` counts them by block, `ops` operations on the cells."""
+    """`blocks` blocks of erased flash. `erases` counts them by block, `ops` operations on the cells, `reads` calls."""
 
     def __init__(self, blocks):
         self.image = bytearray(b"\xff" * (blocks * BLOCK))
         self.used = bytearray(blocks * BLOCK // UNIT)  # units programmed since their erase, or not surely erased
         self.erases = [0] * blocks
-        self.ops = 0
+        self.ops = self.reads = 0
         self.trace = None  # or a list of (address, data of a program or None of an erase, watch())
         self.watch = lambda: None
         self.cut_at = -1
-        self.cut_mode = "none"
+        self.cut_mode = "none"  # or a pair: of a program, of an erase
         self.shaky = {}  # address: bits that read differently each time, until their erase
         self.stuck = {}  # address: bits that no program clears
         self.dead = False  # no program has any effect
@@ -53,6 +53,7 @@ class Nor:
     # what a Partition has
 
     def readblocks(self, block, buf, off=0):
+        self.reads += 1
         at = block * BLOCK + off
         assert 0 <= at and at + len(buf) <= len(self.image), "read beyond the partition"
         memoryview(buf)[:] = memoryview(self.image)[at : at + len(buf)]
@@ -75,6 +76,8 @@ class Nor:
             return len(self.image) // BLOCK
         if op == 5:
             return BLOCK
+        if op in (1, 2, 3):  # init, deinit, sync: nothing is kept back
+            return 0
         assert op == 6
         self._operation(arg * BLOCK, None)
         return 0
@@ -85,7 +88,7 @@ class Nor:
         if self.cut_at >= 0 and self.ops >= self.cut_at:
             if self.ops == self.cut_at:
                 self.ops += 1
-                self.tear(at, data, self.cut_mode)
+                self.tear(at, data, self.cut_mode if isinstance(self.cut_mode, str) else self.cut_mode[data is None])
             raise PowerCut
         self.ops += 1
         if self.trace is not None:
@@ -125,7 +128,8 @@ class Nor:
 
         none: it had not begun. half, random: of its bytes, of its bits. whole: complete, and nobody was told. few,
         weak: complete, but one bit, or all, read differently each time. faint, soft: reads as if nothing had been
-        programmed, as if well erased, and must not be programmed. zeroes: some parts program before they erase.
+        programmed, as if well erased, and must not be programmed. zeroes, head, tail: some parts program all cells
+        before they erase, and it had done so with all of the block or with half of it.
         """
         if mode == "none":
             return
@@ -133,9 +137,15 @@ class Nor:
             return self.do(at, data)
         old = bytes(memoryview(self.image)[at : at + BLOCK])
         if data is None:
-            new = {"half": b"\xff" * 2048 + old[2048:], "zeroes": bytes(BLOCK)}.get(mode, b"\xff" * BLOCK)
-            if mode == "random":
+            half = BLOCK // 2
+            new = b"\xff" * BLOCK
+            if mode == "half":
+                new = new[:half] + old[half:]
+            elif mode == "random":
                 new = bytes(b | random.getrandbits(8) for b in old)
+            elif mode in ("zeroes", "head", "tail"):
+                new = old[:half] if mode == "tail" else bytes(half)
+                new += old[half:] if mode == "head" else bytes(half)
             self._calm(at)
             self.used[at // UNIT : (at + BLOCK) // UNIT] = b"\1" * (BLOCK // UNIT)
         else:

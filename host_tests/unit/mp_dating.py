@@ -227,7 +227,7 @@ def test_a_flash_that_refuses_keeps_records_and_drops_the_oldest_when_full():
     board.boot(Clock(T0))
     append = board.journal.append
 
-    def refuse(kind, payload, count):
+    def refuse(kind, payload, count, when):
         raise OSError(5)
 
     board.journal.append = refuse

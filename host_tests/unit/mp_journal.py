@@ -82,6 +82,16 @@ def test_a_block_can_be_filled_to_its_last_byte():
     assert boot(nor).append(1, b"", 1) == 8 and boot(nor).head == 1
 
 
+def test_after_a_block_that_was_filled_to_its_last_byte_nothing_of_the_next_is_read():
+    nor = Nor(8 + 4)
+    journal = boot(nor)
+    for i in range(4 * 8):  # the last block of the partition too
+        journal.append(1, b"\xff" * (472 if i % 8 == 7 else MAX), 1)
+        again = boot(nor)
+        assert again.end <= BLOCK and [frame[1] for frame in rest(again.reader(0))] == list(range(i + 1))
+    assert (again.head, again.end) == (3, BLOCK)
+
+
 def test_room_tells_whether_a_frame_opens_a_block():
     journal = boot(Nor(16))
     for i in range(300):

@@ -189,7 +189,7 @@ class Media:
 async def test_the_line_is_set_to_the_port_of_a_meter_only_when_it_changes():
     meters = [meter([[1], [2, 3]] * 9) for _ in range(3)]
     for made, port in zip(meters, ((2400, "8N1"), (2400, "8N1"), (9600, "8E1"))):
-        made.link["port"] = port
+        made.port = port
     media = Media()
     bus = Bus("bus 0", media, meters, Clock(), Recorder())
     task = asyncio.create_task(bus.run(Life()))

@@ -21,6 +21,8 @@ class Ids:
 
 
 class Record:
+    first = None  # of a record of the archive: the first ordinal that it covers
+
     def __init__(self, what, values, tag=0, slot=1, source=clock.NTP, bound_ms=40):
         self.ordinal, self.slot, self.tag, self.what, self.values = 77, slot, tag, what, values
         self.unix_ms, self.source, self.bound_ms = T0 + 120, source, bound_ms
@@ -140,3 +142,12 @@ def test_an_event_has_identity_and_no_registers():
 def test_an_event_of_the_gateway_goes_to_its_own_scope():
     topic, body, _ = message(Record((16, 0, 2, b"{}"), None, tag=records.EVENT, slot=0))
     assert topic == "openami/v1/feeder-01/pole-07/gateway/event" and body["meterSerial"] == "pole-07"
+
+
+def test_a_record_of_the_archive_says_from_which_seq_on_it_stands_for_all():
+    record = Record(1, [1842510, -231500, 228000])
+    record.first = 70
+    _, body, _ = message(record)
+    assert (body["seqFirst"], body["seq"]) == (3 * 2**32 + 70, 3 * 2**32 + 77)
+    record.first = None
+    assert "seqFirst" not in message(record)[1]

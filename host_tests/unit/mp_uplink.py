@@ -1,13 +1,18 @@
 """gateway/uplink: the cursor moves over the acknowledged prefix only, and each connection starts from it."""
 import asyncio
+import json
 
 from fake_nor import Nor
 from gateway import clock, uplink
 from gateway.dating import Dating
+from gateway.events import CODES
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
+from gateway.records import EVENT
+from gateway.replay import Replay
 from gateway.uplink import Outlet
 from lib.journal import Journal
+from lib.journal.memory import Memory
 from lib.mqtt import Stale
 
 COLUMNS = "\n1.8.0 kWh -3"
@@ -91,7 +96,7 @@ class Pole:
         northbound = Northbound("f", "g", Ids(), {1: 60}, 0, 1)
         config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
         dating = Dating(self.journal, self.clock, 1)
-        return Outlet(config, {}, self.journal, 1, northbound, dating, self.clock, 0)
+        return Outlet(config, {}, self.journal, 1, northbound, dating, self.clock, 0, self.recorder)
 
     async def serve(self, ms=40):
         task = asyncio.create_task(self.outlet.run(Life()))
@@ -206,3 +211,64 @@ def test_the_prefix_never_goes_back():
     for token in (0, 1, 2, 0, 1):
         pole.client.on_ack(token)
     assert pole.outlet.acked == 3
+
+
+async def test_a_journal_in_memory_is_a_lasting_alarm_in_the_status():
+    pole = Pole(0)
+    pole.client.connect()
+    await pole.serve()
+    pole.journal = Memory()
+    pole.journal.mount()
+    lone = pole.outlet = pole.make()
+    lone.client.connect()
+    await pole.serve()
+    assert [json.loads(text).get("journal") for text in pole.client.statuses] == [None]
+    assert [json.loads(text).get("journal") for text in lone.client.statuses] == ["memory"]
+
+
+def events(pole):
+    """The details of the buffer_overrun events that are stored."""
+    found, replay = [], Replay(pole.journal, Ids(), Dating(pole.journal, pole.clock, 1), 0)
+
+    async def run():
+        while await replay.next():
+            if replay.tag == EVENT:
+                assert replay.slot == 0 and CODES.split()[replay.what[0]] == "buffer_overrun"
+                found.append(json.loads(replay.what[3]))
+
+    asyncio.run(run())
+    return found
+
+
+def test_what_the_ring_has_taken_is_told_in_one_event_and_counts_as_acknowledged():
+    pole = Pole(5)
+    pole.journal.put(1, 2)
+    i = 5
+    while pole.journal.first < 50:
+        pole.read(i)
+        i += 1
+    first = pole.journal.first
+    pole.outlet = pole.make()
+    pole.client = pole.outlet.client
+    pole.client.connect()
+    asyncio.run(pole.serve())
+    pole.client.connect()
+    asyncio.run(pole.serve())
+    pole.recorder.commit()
+    assert pole.outlet.acked == first and pole.client.sent[0] == first
+    assert events(pole) == [{"outlet": "operator", "first": 2, "last": first - 1, "thinned": False}]
+
+
+def test_a_damaged_frame_on_the_way_is_told_once_and_passes_nothing_by():
+    pole = Pole(40)
+    pole.flash.flip(8 * 4096 + 32 + 9 + 20 * 32, 1)
+    pole.client.connect()
+    asyncio.run(pole.serve())
+    pole.client.connect()
+    asyncio.run(pole.serve())
+    pole.recorder.commit()
+    missing = [i for i in range(40) if i not in pole.client.sent]
+    assert missing and pole.outlet.acked == 0
+    told = events(pole)
+    assert told == [{"outlet": "operator", "first": missing[0], "last": missing[-1], "thinned": False}]
+    assert missing == list(range(missing[0], missing[-1] + 1))

@@ -16,9 +16,9 @@ DOC = (HERE.parents[1] / "docs" / "journal.md").read_text()
 
 LIVES = """
 import json, random
-from fake_cuts import AGAIN, World
+from fake_cuts import World, again
 from fake_journal import rest
-from fake_nor import ERASE_TEARS, Nor, PowerCut
+from fake_nor import Nor, PowerCut
 
 for seed in range({seeds}):
     random.seed(seed)
@@ -26,7 +26,7 @@ for seed in range({seeds}):
     world = World(nor)
     world.boot()
     for boot in range(seed % 9):
-        nor.cut_at, nor.cut_mode = nor.ops + random.randrange(400), random.choice(AGAIN + ERASE_TEARS)
+        nor.cut_at, nor.cut_mode = nor.ops + random.randrange(400), again()
         try:
             while True:
                 world.append()

@@ -108,6 +108,7 @@ def test_no_member_of_the_envelope_may_be_missing(kind, member):
         {"seq": 1 << 48},
         {"seq": 1.5},
         {"seq": "1"},
+        {"seqFirst": -1},
         {"tsSrc": "sun"},
         {"tsUncMs": -1},
         {"tsUncMs": 0.5},
@@ -130,6 +131,7 @@ def test_the_edges_of_the_envelope_are_valid():
         {"ts": "2024-02-29T23:59:59Z", "tsUncMs": 1 << 40},
         {"seq": 0},
         {"seq": (1 << 48) - 1},
+        {"seqFirst": 0},
         {"late": MISSING},
         {"interval": 900},
         *({"tsSrc": source} for source in ("gps", "ntp", "mesh", "rtc", "manual")),
@@ -300,6 +302,9 @@ def test_a_wrong_status_is_refused(wrong):
 
 def test_a_status_may_report_problems():
     assert valid("status", {"state": "online", "firmware": "0.2.0-rc.1", "clock": "lost", "configProblems": 3})
+    bare = {"state": "online", "firmware": "0.2.0", "clock": "ok", "configProblems": 0, "journal": "memory"}
+    assert valid("status", bare) and not valid("status", bare | {"journal": "flash"})
+
 
 
 @pytest.mark.parametrize(

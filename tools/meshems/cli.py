@@ -19,6 +19,7 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "profile": "meshems.tryout",
     "scan": "meshems.scan",
     "bench": "meshems.bench",
+    "logs": "meshems.logs",
 }
 
 

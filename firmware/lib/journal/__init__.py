@@ -31,6 +31,8 @@ class Journal:
     after the newest frame, BLOCK when nothing more goes into that block).
     """
 
+    volatile = False  # whether a reset loses all of it: memory.py
+
     def __init__(self, dev):
         self.dev = dev
         self._ring = dev.ioctl(4, 0) - CURSORS
@@ -93,7 +95,8 @@ class Journal:
     def append(self, kind, payload, count, when=0):
         """Store a frame of `count` records (0..63) and return the ordinal of its first; kind 0..14, at most MAX bytes.
 
-        It is on flash, read back and found right, when this returns. `when` (u32) is a hint for searches by time.
+        It is on flash, read back and found right, when this returns. `when` (u32) is for `find`: it may be any count
+        that grows with time, 0 while it is not known.
         OSError EAGAIN: the block of the frames before is worn. Nothing was stored, room() is 0: the payload that
         leaned on those frames must be written anew. OSError EIO: flash is beyond use.
         """
@@ -112,6 +115,7 @@ class Journal:
                 self.end = BLOCK
                 raise OSError(EAGAIN)
         ordinal = self.next
+        self._t0 = max(when, self._t0)
         self.end += size(length)
         self.next += count
         return ordinal
@@ -130,7 +134,7 @@ class Journal:
                 frame.seek(block, seq, 0)
                 if store_header(self.dev, block, self._header, fields) and frame.store(HEAD, word, count, payload):
                     self.head = self._seq = seq
-                    self._base, self._t0, self.end, self._tries = self.next, when, HEAD, _TRIES
+                    self._base, self.end, self._tries = self.next, HEAD, _TRIES
                     return
             except OSError:
                 pass
@@ -166,3 +170,27 @@ class Journal:
     def reader(self, ordinal):
         """Return a Reader that begins with the block that holds `ordinal`."""
         return Reader(self, ordinal)
+
+    def _last(self, field, value):
+        """Return the number of the last block whose header's `field` is at most `value`; the tail's when none is."""
+        low, high = self.tail, self.head
+        while low < high:
+            middle = seq = (low + high + 1) // 2
+            found = self.header(seq)
+            while not found and seq < high:
+                seq += 1
+                found = self.header(seq)
+            if found and found[field] <= value:
+                low = seq
+            else:
+                high = middle - 1
+        return min(low, self.head)
+
+    def find(self, when):
+        """Return an ordinal such that whatever was appended with a hint of `when` or later is behind it."""
+        for _ in range(2):  # one block early: its hint is that of its first frame, and a boot forgets the others
+            found = self.header(self._last(2, when - 1))
+            if not found:
+                return self.first
+            when = found[2]
+        return found[1]

@@ -10,26 +10,17 @@ class Reader:
         self._frame = Frame(journal.dev)
         self._expect = ordinal
         self.lost = 0
-        seq = journal.head
-        while seq > journal.tail:
-            found = journal.header(seq)
-            if found and found[1] <= ordinal:
-                break
-            seq -= 1
-        self._enter(seq)
-        self._skip()
+        self._enter(journal._last(1, ordinal), True)
 
-    def _enter(self, seq):
+    def _enter(self, seq, taken):
+        """Go to a block; `taken`: what may lie before it, the ring has taken."""
         found = seq >= 0 and self._journal.header(seq)
         self._seq = seq
         self._base = found[1] if found else 0
         self._bound = -1  # the ordinal with which the next block begins, -1 not known yet
         self._fresh = True
         self._frame.seek(self._journal.block(seq), seq, HEAD if found else BLOCK)
-
-    def _skip(self):
-        """The ring has taken what lies before this block."""
-        if self._base > self._expect:
+        if taken and self._base > self._expect:
             self.lost += self._base - self._expect
             self._expect = self._base
 
@@ -44,13 +35,12 @@ class Reader:
             if self._seq < journal.tail:
                 if journal.tail > journal.head:
                     break
-                self._enter(journal.tail)
-                self._skip()
+                self._enter(journal.tail, True)
             live = self._seq == journal.head
             if not frame.step(journal.end if live else BLOCK):
                 if live:
                     break
-                self._enter(self._seq + 1)
+                self._enter(self._seq + 1, False)
                 continue
             ordinal = self._base + frame.first
             after = ordinal + frame.count

@@ -9,7 +9,10 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value. `limit` is what the chip or physics allow, `bound` what the project allows itself."""
+    """One measured value. `limit` is what the chip or physics allow, `bound` what the project allows itself.
+
+    The bound is the most that is allowed, or the least with `at_least`.
+    """
 
     name: str
     value: float
@@ -18,11 +21,14 @@ class Figure:
     peer_value: float | None = None
     limit: float | None = None
     bound: float | None = None
+    at_least: bool = False
 
     @property
     def ok(self) -> bool:
         """Return whether the bound is kept; true where there is none."""
-        return self.bound is None or self.value <= self.bound
+        if self.bound is None:
+            return True
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def line(self) -> str:
         """Return the figure as one line of JSON."""

@@ -1,0 +1,353 @@
+"""gateway/archive: after the journal has gone round, each meter once in 15 minutes and every event are still there."""
+import asyncio
+import json
+import random
+
+from fake_nor import Nor, PowerCut
+from gateway import clock, uplink
+from gateway.archive import Archive
+from gateway.dating import Dating
+from gateway.events import CODES
+from gateway.northbound import Northbound
+from gateway.recorder import Recorder
+from gateway.records import EVENT, FLAGGED, LOST, ONCE, WARN
+from gateway.replay import Replay
+from gateway.uplink import Outlet
+from lib.journal import Journal
+from mp_uplink import Client, Life
+
+HEAP = {
+    "test_each_meter_is_there_once_a_quarter_with_its_values_and_times": "8M",
+    "test_it_begins_in_the_middle_and_goes_on_in_the_journal": "8M",
+    "test_a_reboot_goes_on_where_it_was": "8M",
+    "test_an_undated_boot_is_placed_in_its_bracket": "8M",
+    "test_a_boot_that_learns_the_time_later_is_dated": "8M",
+    "test_after_the_journal_was_formatted_nothing_old_is_sent_under_new_numbers": "8M",
+    "test_a_cut_at_any_operation_leaves_neither_a_hole_nor_a_double": "8M",
+    "test_an_ordinal_that_the_archive_has_is_never_given_again": "8M",
+    "test_a_worn_archive_costs_records_of_its_own_and_nothing_else": "8M",
+    "test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_and_one_event": "8M",
+    "test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none": "8M",
+    "test_a_meter_that_stays_silent_is_there_once_a_quarter_too": "8M",
+}
+T0 = 1782138600000
+COLUMNS = "\n1.8.0 kWh -3\n16.7.0 W -3\n32.7.0 V -3\n14.7.0 Hz -3"
+METERS = 12
+uplink.IDLE_MS = 2
+uplink.MQTTClient = Client
+
+
+class Names:
+    def columns(self, number):
+        return COLUMNS if number == 1 else None
+
+    def serial(self, slot):
+        return "SN-%d" % slot
+
+
+class Clock:
+    """A boot that began at `began` (unix ms); `source` NONE until it learns the time."""
+
+    def __init__(self, began, source=clock.NTP):
+        self.began, self.source, self.uptime = began, source, 0
+
+    def at(self, uptime):
+        return None if self.source == clock.NONE else (self.began + uptime, 10)
+
+    def now(self):
+        return self.at(self.uptime)
+
+    def trusted(self):
+        return True
+
+
+class Pole:
+    """A board with a small journal and an archive; `truth`: {ordinal: (slot, tag, values, unix ms)} of all stored."""
+
+    def __init__(self, hot=6, archive=8):
+        self.hot, self.cold = Nor(8 + hot), Nor(8 + archive)
+        self.truth, self.boots, self.epoch = {}, 0, 7
+
+    def boot(self, now):
+        self.boots += 1
+        self.clock = now
+        self.journal, self.ring = Journal(self.hot), Journal(self.cold)
+        self.journal.mount()
+        self.ring.mount()
+        self.recorder = Recorder(self.journal, self.boots, now)
+        dating = Dating(self.ring, now, self.boots)
+        self.archive = Archive(self.ring, self.journal, Names(), self.epoch, dating)
+
+    def minutes(self, count, thin=True):
+        now = self.clock
+        for _ in range(count):
+            now.uptime += 60000
+            ordinal = self.journal.next
+            for slot in range(1, METERS + 1):
+                at = now.uptime + slot * 130
+                values = [ordinal * 7 + slot, random.randrange(-90000, 90000), 230000 + random.randrange(9), None]
+                suspect = random.randrange(5) == 0
+                self.recorder.reading(at, slot, 1, list(values), suspect)
+                self.truth[ordinal + slot - 1] = (slot, FLAGGED * suspect, values, now.began + at // 10 * 10)
+            if random.randrange(20) == 0:
+                self.recorder.event(3, "comms_lost", WARN, ONCE, {"misses": 3})
+                self.truth[ordinal + METERS] = (3, EVENT, None, None)
+            self.recorder.commit()
+            while thin and self.archive.step():
+                pass
+
+    def read(self, replay):
+        """Everything that a replay gives: (first, ordinal, slot, tag, values, unix_ms, source)."""
+
+        async def run():
+            rows = []
+            while await replay.next():
+                values = replay.values and list(replay.values)
+                rows.append((
+                    replay.first, replay.ordinal, replay.slot, replay.tag, values, replay.unix_ms, replay.source,
+                ))  # fmt: skip
+            return rows
+
+        return asyncio.run(run())
+
+    def check(self, rows):
+        """Each is what was stored under its ordinal; what they cover is without holes."""
+        for i, (first, ordinal, slot, tag, values, unix_ms, source) in enumerate(rows):
+            known = self.truth[ordinal]
+            assert (slot, values) == (known[0], known[2]) and (tag == EVENT) == (known[1] == EVENT), ordinal
+            assert tag == EVENT or tag & FLAGGED == known[1], ordinal
+            if known[3] and source != clock.NONE:
+                assert abs(unix_ms - known[3]) <= 20, (ordinal, unix_ms - known[3])
+            assert first <= ordinal and (i == 0 or first == rows[i - 1][1] + 1), (ordinal, first)
+
+
+def test_each_meter_is_there_once_a_quarter_with_its_values_and_times():
+    random.seed(1)
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(300)
+    assert pole.journal.first > 1500 and pole.ring.first == 0
+    replay = pole.archive.replay(0)
+    rows = pole.read(replay)
+    pole.check(rows)
+    assert rows[0][0] == 0 and replay.done == rows[-1][1] + 1 <= pole.journal.first
+    assert rows[-1][1] + 16 * METERS > pole.journal.first
+    span = {}
+    for _, ordinal, slot, tag, _, unix_ms, _ in rows:
+        if tag != EVENT:
+            assert (slot, unix_ms // 900000) not in span, "twice in a quarter"
+            span[slot, unix_ms // 900000] = ordinal
+    quarters = {quarter for _, quarter in span}
+    assert len(quarters) > 5 and len(span) == METERS * len(quarters)
+    stored = [ordinal for ordinal, row in pole.truth.items() if row[1] == EVENT and ordinal < pole.journal.first]
+    assert stored and [row[1] for row in rows if row[3] == EVENT] == sorted(stored)
+
+
+def test_it_begins_in_the_middle_and_goes_on_in_the_journal():
+    random.seed(2)
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(300)
+    whole = pole.read(pole.archive.replay(0))
+    for ordinal in (1, 13, 500, 501, 1200, pole.journal.first - 1):
+        replay = pole.archive.replay(ordinal)
+        rows = pole.read(replay)
+        assert rows == [row for row in whole if row[1] >= ordinal]
+        rest = pole.read(Replay(pole.journal, Names(), Dating(pole.journal, pole.clock, 1), replay.done))
+        assert rest[0][1] == pole.journal.first and rest[-1][1] == pole.journal.next - 1
+
+
+def test_a_reboot_goes_on_where_it_was():
+    random.seed(3)
+    pole = Pole()
+    began = T0
+    for _ in range(6):
+        pole.boot(Clock(began))
+        pole.minutes(50)
+        began += 50 * 60000 + 5000
+        pole.minutes(3, thin=False)  # not thinned before the power went
+        began += 3 * 60000
+    pole.boot(Clock(began))
+    pole.minutes(20)
+    rows = pole.read(pole.archive.replay(0))
+    pole.check(rows)
+    assert rows[0][0] == 0 and rows[-1][1] + 16 * METERS > pole.journal.first > 2000
+
+
+def test_an_undated_boot_is_placed_in_its_bracket():
+    random.seed(4)
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(40)
+    lost = Clock(T0 + 50 * 60000, clock.NONE)
+    pole.boot(lost)
+    pole.minutes(30)
+    pole.boot(Clock(T0 + 90 * 60000))
+    pole.minutes(200)
+    rows = pole.read(pole.archive.replay(0))
+    pole.check(rows)
+    undated = [row for row in rows if row[6] == clock.NONE]
+    assert undated and all(abs(row[5] - pole.truth[row[1]][3]) < 20 * 60000 for row in undated if row[3] != EVENT)
+
+
+def test_a_boot_that_learns_the_time_later_is_dated():
+    random.seed(5)
+    pole = Pole()
+    late = Clock(T0, clock.NONE)
+    pole.boot(late)
+    pole.minutes(40)
+    assert pole.read(pole.archive.replay(0)) == [] and pole.archive.replay(0).done is None
+    late.source = clock.NTP
+    pole.minutes(200)
+    rows = pole.read(pole.archive.replay(0))
+    pole.check(rows)
+    assert len(rows) > 30 and rows[0][6] == clock.NTP
+
+
+def test_after_the_journal_was_formatted_nothing_old_is_sent_under_new_numbers():
+    random.seed(6)
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(200)
+    pole.hot, pole.epoch, pole.truth = Nor(14), 8, {}
+    pole.boot(Clock(T0 + 300 * 60000))
+    pole.minutes(20)
+    assert pole.read(pole.archive.replay(0)) == []
+    pole.minutes(200)
+    pole.boot(Clock(T0 + 600 * 60000))
+    rows = pole.read(pole.archive.replay(0))
+    pole.check(rows)
+    assert rows[0][0] == 0 and len(rows) >= 36
+
+
+def test_a_cut_at_any_operation_leaves_neither_a_hole_nor_a_double():
+    random.seed(7)
+    for cut in range(0, 120, 3):
+        pole = Pole(archive=5)
+        pole.boot(Clock(T0))
+        pole.minutes(60)
+        pole.cold.cut_at, pole.cold.cut_mode = pole.cold.ops + cut, random.choice(("half", "random", "whole", "none"))
+        try:
+            pole.minutes(60)
+        except PowerCut:
+            pass
+        pole.cold.cut_at = -1
+        pole.boot(Clock(T0 + 200 * 60000))
+        pole.minutes(150)
+        rows = pole.read(pole.archive.replay(0))
+        pole.check(rows)
+        assert rows[0][0] == 0, cut
+
+
+def test_an_ordinal_that_the_archive_has_is_never_given_again():
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(15)
+    newest = pole.journal.block(pole.journal.head) * 4096 + pole.journal.end - 40
+    pole.hot.flip(newest, 1)  # the newest frame rots
+    taken = pole.archive.next
+    assert taken == pole.journal.next
+    pole.boot(Clock(T0 + 30 * 60000))
+    assert pole.archive.next == taken <= pole.journal.next
+    before = len(pole.truth)
+    pole.minutes(1)
+    assert len(pole.truth) >= before + METERS, "a number was given twice"
+
+
+def test_a_worn_archive_costs_records_of_its_own_and_nothing_else():
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(20)
+    pole.cold.dead = True
+    pole.minutes(40)
+    assert pole.archive.dropped and pole.recorder.dropped == 0
+    pole.cold.dead = False
+    pole.minutes(40)
+    assert pole.ring.next > 40
+
+
+def test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_and_one_event():
+    random.seed(8)
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(300)
+    pole.journal.put(1, 40)
+    northbound = Northbound("f", "g", Names(), {}, pole.epoch, 1)
+    dating = Dating(pole.journal, pole.clock, 1)
+    config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
+    outlet = Outlet(config, {}, pole.journal, 1, northbound, dating, pole.clock, 0, pole.recorder, pole.archive)
+    client, first = outlet.client, pole.journal.first
+    client.room = 10000
+
+    async def serve():
+        task = asyncio.create_task(outlet.run(Life()))
+        await asyncio.sleep_ms(400)
+        task.cancel()
+
+    client.connect()
+    asyncio.run(serve())
+    sent = client.sent
+    assert sent == sorted(set(sent)) and sent[0] >= 40 and sent[-1] == pole.journal.next - 1
+    assert [ordinal for ordinal in sent if ordinal >= first] == list(range(first, pole.journal.next))
+    old = [row[1] for row in pole.read(pole.archive.replay(40))]
+    assert [ordinal for ordinal in sent if ordinal < first] == old
+    client.connect()
+    asyncio.run(serve())
+    pole.recorder.commit()
+    told = [
+        json.loads(row[4])
+        for row in events(pole)
+        if CODES.split()[row[0]] == "buffer_overrun"
+    ]  # fmt: skip
+    base = pole.epoch << 32
+    assert told == [{"outlet": "operator", "first": base + 40, "last": base + first - 1, "thinned": True}]
+    outlet._acknowledged(sent[-1])
+    assert outlet.acked == sent[-1] + 1
+
+
+def test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none():
+    import sys
+
+    sys.path.insert(0, "")
+    with open("gateway.json", "w") as file:
+        json.dump({
+            "feederId": "f", "gatewayId": "g", "board": "desktop", "buses": [{"uart": 1}],
+            "meters": [{"serial": "SN-1", "bus": 0, "address": 1, "profile": "eastron-sdm120"}],
+            "uplinks": [{"name": "operator", "kind": "mqtt", "host": "127.0.0.1", "port": 1883}],
+        }, file)  # fmt: skip
+    from gateway import build
+
+    conf, secrets, _ = build.configuration()
+    for flash in ({"journal": 65536, "archive": 81920}, {"journal": 65536}):
+        with open("board.json", "w") as file:
+            json.dump({"name": "x", "uarts": [{"id": 1, "tx": 17, "rx": 18}], "flash": flash}, file)
+        _, journal, recorder, _, outlets, archive = build.parts(conf, secrets, 0)
+        assert (archive is not None) == ("archive" in flash) and outlets[0]._archive is archive
+        recorder.lost(1)
+        recorder.commit()
+        if archive:
+            assert archive.step() and archive.journal.next == 1 and archive.next == journal.next
+
+
+def events(pole):
+    async def run():
+        found, replay = [], Replay(pole.journal, Names(), Dating(pole.journal, pole.clock, 1), 0)
+        while await replay.next():
+            if replay.tag == EVENT:
+                found.append(replay.what[:1] + (0, 0, 0) + replay.what[3:])
+        return found
+
+    return asyncio.run(run())
+
+
+def test_a_meter_that_stays_silent_is_there_once_a_quarter_too():
+    pole = Pole()
+    pole.boot(Clock(T0))
+    for _ in range(100):
+        pole.clock.uptime += 60000
+        clock_ms = pole.clock.uptime
+        pole.recorder._put((clock_ms // 10, 1, LOST, None, None))
+        pole.recorder.commit()
+        while pole.archive.step():
+            pass
+    assert 7 <= pole.ring.next <= 8
