@@ -14,13 +14,13 @@ import tty
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from meshems.sim.slave import Answer
+from meshems.sim.slave import Answer, Station
 
 REPLY_S = 2.0  # pymodbus answers at once; this is for a busy machine
 QUIET_S = 0.02
 
 
-class PymodbusStation:
+class PymodbusStation(Station):
     """Units with registers: `units` maps a unit id to {(function, address): [words or truth values]}."""
 
     def __init__(self, units):
@@ -51,7 +51,7 @@ class PymodbusStation:
         await self._stop.wait()
         await server.shutdown()
 
-    def hear(self, frame, at_s):
+    def hear(self, frame, at_s, quiet_s=1.0):
         """Pass a frame on and return what pymodbus says to it."""
         request = {"frame": frame.hex()}
         if not frame or frame[0] not in self._units:
@@ -61,10 +61,6 @@ class PymodbusStation:
         while select.select([self._master], [], [], QUIET_S if reply else until - time.monotonic())[0]:
             reply += os.read(self._master, 512)
         return Answer(request, {"frame": reply.hex()}, reply, 0.02)
-
-    def echoes(self, at_s):
-        """Return False: the adapter is silent while it sends."""
-        return False
 
 
 def _device(unit, blocks):

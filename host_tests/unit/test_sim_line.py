@@ -1,7 +1,10 @@
 """The simulated line keeps the time of a wire, and what is on it is Modbus."""
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 from pymodbus.framer.rtu import FramerRTU
 
 from meshems import paths
-from meshems.sim import spec
+from meshems.sim import spec, timing
 from meshems.sim.line import Line, Settings
 
 UNIT = {"serial": "SN-1", "address": 1, "profile": "eastron-sdm120", "load_w": 250, "start_wh": 1234500}
@@ -41,11 +44,10 @@ class Bench:
     """A line with two units, and the gateway's end of its terminal."""
 
     def __init__(self, link, settings, faults=()):
-        defaults = {"from": 0, "to": 10**9, "every": 1, "late_ms": 200, "code": 4}
-        units = {"seed": 1, "turnaround_ms": 20, "jitter_ms": 0, "units": [UNIT, OTHER]}
+        said = {"turnaround_ms": 20, "jitter_ms": 0, "units": [UNIT, OTHER], "faults": [dict(one) for one in faults]}
         self.log = []
-        station = spec.station(dict(units, faults=[{**defaults, **fault} for fault in faults]), paths.PROFILES)
-        self.line = Line(link, settings, station, self.log.append)
+        stations = spec.stations(spec.load(json.loads(json.dumps(said)), paths.PROFILES), paths.PROFILES, settings)
+        self.line = Line(link, settings, stations, self.log.append)
 
     def __enter__(self):
         self.line.__enter__()
@@ -145,19 +147,38 @@ def test_the_log_tells_when_request_and_reply_were_on_the_wire(bench):
         assert reply["utc_us"][1] / 1e6 == pytest.approx(time.time(), abs=1)
 
 
+def test_no_silence_in_the_log_is_shorter_than_it_was(bench):
+    """A byte of the gateway's is picked up after it was written, one of a unit's is handed over before it is read."""
+    written, seen = [], []
+    for _ in range(10):
+        written.append(time.monotonic() * 1e6)
+        assert len(bench.ask(READ, count=69)[0]) == 69
+        seen.append(time.monotonic() * 1e6)
+    time.sleep(0.05)
+    requests = [record["mono_us"] for record in bench.log if record["what"] == "request"]
+    replies = [record["mono_us"] for record in bench.log if record["what"] == "reply"]
+    assert all(begin >= at - 1 for (begin, _), at in zip(requests, written, strict=True))
+    assert all(end <= at + 1 for (_, end), at in zip(replies, seen, strict=True))
+
+
 def test_the_words_in_the_log_are_those_on_the_wire(bench):
     got, _, _ = bench.ask(READ, count=69)
     time.sleep(0.05)  # the line writes it down after the last byte
     assert [int.from_bytes(got[3 + 2 * i : 5 + 2 * i], "big") for i in range(32)] == bench.log[1]["words"]
 
 
-@pytest.mark.parametrize("announced", ["2400 8N1", "9600 8E1", "9600 8N2"])
+@pytest.mark.parametrize("announced", ["2400 8N1", "9600 8E1", "9600 8O1", "9600 7E1"])
 def test_other_settings_than_the_lines_are_not_understood(bench, announced):
     side = bench.line.link.with_name("line.line")
     side.write_text(announced + "\n")
     assert bench.ask(READ, within_s=0.2)[0] == b""
     side.write_text("9600 8N1\n")
     assert len(bench.ask(READ, count=69)[0]) == 69
+
+
+def test_a_gateway_that_differs_in_its_stop_bits_alone_is_understood(bench):
+    bench.line.link.with_name("line.line").write_text("9600 8N2\n")
+    assert len(bench.ask(READ, count=69)[0]) == 69, "receivers look at the first stop bit only"
 
 
 def test_a_unit_that_is_not_there_and_a_broken_crc_get_silence(bench):
@@ -221,6 +242,31 @@ def test_a_stale_link_is_replaced(tmp_path):
     link.symlink_to("/dev/pts/nowhere")
     with Bench(link, Settings(9600)) as bench:
         assert len(bench.ask(READ, count=69)[0]) == 69
+
+
+def test_the_command_says_what_it_serves_and_logs_what_was_on_the_line(tmp_path):
+    link, file, log = tmp_path / "line", tmp_path / "spec.json", tmp_path / "log.jsonl"
+    faults = [{"kind": "glitch", "serial": "SN-2", "every": 2}]
+    file.write_text(json.dumps({"units": [UNIT, dict(OTHER, baud=2400, format="8E1")], "faults": faults}))
+    command = [sys.executable, "-m", "meshems.cli", "sim-meters", "--pty", link, "--spec", file, "--log", log]
+    with subprocess.Popen(command, cwd=paths.ROOT / "tools", stdout=subprocess.PIPE, text=True) as process:
+        told = [process.stdout.readline().split() for _ in range(4)]
+        tty = os.open(link, os.O_RDWR | os.O_NOCTTY)
+        os.write(tty, READ)
+        until = time.monotonic() + 5
+        while '"reply"' not in log.read_text() and time.monotonic() < until:
+            time.sleep(0.02)
+        os.close(tty)
+        process.terminate()
+        assert process.wait() == 0
+    assert told[0] == [f"{link}:", "9600", "8N1,", "2", "units"]
+    assert told[1] == ["1", "SN-1", "eastron-sdm120"]
+    assert told[2] == ["2", "SN-2", "chint-ddsu666", "at", "2400", "8E1"]
+    assert told[3][:7] == ["fault", "glitch", "of", "SN-2,", "every", "2,", "from"]
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["what"] for record in records] == ["line", "request", "reply"]
+    found = timing.judge(records)
+    assert (found.requests, found.answered, found.gap_violations) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(("baud", "form"), [(9600, "7E1"), (0, "8N1"), (9600, "8X1")])

@@ -3,7 +3,6 @@
 import json
 import random
 import struct
-import time
 from decimal import Decimal
 from fractions import Fraction
 
@@ -28,9 +27,9 @@ def unit(profile="eastron-sdm120", address=1):
     return Unit("SN-1", address, rules, Household(7, rules["ph"], 400, 1_234_567), 20)
 
 
-def ask(units, *body, at_s=0.0):
+def ask(units, *body, at_s=0.0, quiet_s=1.0):
     frame = bytes(body)
-    return units.hear(frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big"), at_s)
+    return units.hear(frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big"), at_s, quiet_s)
 
 
 def plain(words, kind):
@@ -161,7 +160,7 @@ def good(wire):
     return len(wire) > 3 and FramerRTU.compute_CRC(wire[:-2]).to_bytes(2, "big") == wire[-2:]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("echo", "late")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("echo", "late", "unasked", "strict")])
 def test_each_fault_does_what_it_is_called(kind):
     units = Units([unit()], [Fault(kind)])
     answer = ask(units, 1, 4, 0, 0, 0, 2)
@@ -176,10 +175,48 @@ def test_each_fault_does_what_it_is_called(kind):
         "wrong_unit": good(wire) and wire[0] == 2,
         "wrong_function": good(wire) and wire[:2] == bytes([1, 3]),
         "short": good(wire) and len(wire) == 7 and wire[2] == 2,
+        "busy": good(wire) and wire[:3] == bytes([1, 0x84, 6]),
+        "noise_after": len(wire) == 15 and good(wire[:9]) and wire[:3] == bytes([1, 4, 4]),
+        "gap": good(wire) and len(wire) == 9 and answer.pause == (4, 4),
+        "babble": len(wire) == 500 and len(set(wire)) > 100,
     }
     assert check[kind]
     assert answer.request["fault"] == kind
-    assert (answer.reply or {}).get("intact", False) == (kind in ("noise", "glitch"))
+    assert len(answer.request["words"]) == 2, "the log tells what the unit held, whatever it answered"
+    assert (answer.reply or {}).get("intact", False) == (kind in ("noise", "noise_after", "glitch", "gap"))
+
+
+def test_a_busy_unit_answers_after_so_many_refusals():
+    units = Units([unit()], [Fault("busy", refusals=2, code=5)])
+    told = [ask(units, 1, 4, 0, 0, 0, 2).wire[1:3] for _ in range(6)]
+    assert told == [b"\x84\x05", b"\x84\x05", b"\x04\x04"] * 2
+
+
+def test_a_late_reply_is_evenly_late_between_the_two_limits_and_the_same_for_the_same_seed():
+    late = Fault("late", late_ms=480, late_to_ms=1880)
+    delays = [[ask(units, 1, 4, 0, 0, 0, 2).delay_s for _ in range(400)] for units in (
+        Units([unit()], [late], seed=seed) for seed in (1, 1, 2)
+    )]  # fmt: skip
+    assert delays[0] == delays[1] != delays[2]
+    assert 0.5 <= min(delays[0]) < 0.52 and 1.88 < max(delays[0]) <= 1.9
+    assert sum(delays[0]) / 400 == pytest.approx(1.2, abs=0.06)
+
+
+def test_a_strict_unit_ignores_a_request_after_too_short_a_silence_and_no_other():
+    units = Units([unit()], [Fault("strict"), Fault("glitch")], gap_s=0.003646)
+    assert ask(units, 1, 4, 0, 0, 0, 2, quiet_s=0.0036).wire == b""
+    answer = ask(units, 1, 4, 0, 0, 0, 2, quiet_s=0.003646)
+    assert answer.wire[0] == 0 and good(answer.wire[1:]), "another fault of it still strikes"
+
+
+def test_a_unit_that_talks_unasked_does_so_once_a_period_within_its_span():
+    units = Units([unit(address=3)], [Fault("unasked", start_s=2, end_s=5, period_ms=1000, babble_bytes=9)])
+    at, said = 0.0, []
+    while (burst := units.unasked(at)) is not None:
+        at, answer = burst
+        said.append((round(at, 3), len(answer.wire), answer.reply["serial"]))
+    assert said == [(3.003, 9, "SN-1"), (4.003, 9, "SN-1")]
+    assert Units([unit()], [Fault("glitch")]).unasked(0.0) is None
 
 
 def test_a_fault_may_strike_each_third_request():
@@ -190,8 +227,7 @@ def test_a_fault_may_strike_each_third_request():
 def test_values_live_between_two_reads():
     units = Units([unit("gavazzi-em111")])
     first = ask(units, 1, 3, 0, 0, 0, 18).reply["words"]
-    time.sleep(1.1)
-    assert ask(units, 1, 3, 0, 0, 0, 18).reply["words"] != first
+    assert ask(units, 1, 3, 0, 0, 0, 18, at_s=1.1).reply["words"] != first
 
 
 def test_the_crc_of_the_simulator_is_that_of_another_implementation():
@@ -238,7 +274,6 @@ def test_a_broken_spec_and_a_missing_one_are_named(tmp_path):
 
 
 def test_faults_of_the_spec_reach_the_units():
-    full = {"seed": 1, "turnaround_ms": 20, "jitter_ms": 0, "units": [dict(GOOD["units"][0], load_w=1, start_wh=1)]}
-    fault = {"kind": "exception", "from": 5, "to": 6, "every": 1, "late_ms": 1, "code": 6}
-    station = spec.station(dict(full, faults=[fault]), paths.PROFILES)
+    fault = {"kind": "exception", "from": 5, "to": 6, "code": 6}
+    station = spec.station(spec.load({**GOOD, "faults": [fault]}, paths.PROFILES), paths.PROFILES)
     assert [ask(station, 1, 4, 0, 0, 0, 2, at_s=at).wire[1] for at in (4.9, 5.0, 5.9, 6.0)] == [4, 0x84, 0x84, 4]

@@ -116,7 +116,7 @@ def sim_meters(pty: Path, baud: int, form: str, spec_file: Path, log_file: Path 
     echo '{"units": [{"serial": "SN-1", "address": 1, "profile": "eastron-sdm120"}]}' > spec.json
     meshems sim-meters --pty /tmp/line-1 --baud 9600 --spec spec.json --log line-1.jsonl
 
-    What a spec may say: tools/meshems/schema/sim.json. SIGUSR1 makes every unit fall silent; Ctrl-C or SIGTERM ends it.
+    What a spec may say: docs/simulator.md. SIGUSR1 makes every unit fall silent; Ctrl-C or SIGTERM ends it.
     """
     from meshems.sim import spec as specs
     from meshems.sim.line import Line, Settings
@@ -128,7 +128,7 @@ def sim_meters(pty: Path, baud: int, form: str, spec_file: Path, log_file: Path 
     try:
         spec = _spec(spec_file)
         with specs.log_file(log_file, settings, spec) as log:
-            line = Line(pty, settings, specs.station(spec, paths.PROFILES), log)
+            line = Line(pty, settings, specs.stations(spec, paths.PROFILES, settings), log)
 
             def end(number: int, frame: FrameType | None) -> None:
                 line.stop()
@@ -139,7 +139,8 @@ def sim_meters(pty: Path, baud: int, form: str, spec_file: Path, log_file: Path 
             signal.signal(signal.SIGINT, end)
             signal.signal(signal.SIGTERM, end)
             signal.signal(signal.SIGUSR1, hush)
-            click.echo(f"{pty}: {settings}, {len(spec['units'])} units")
+            for text in specs.summary(spec, pty, settings):
+                click.echo(text)
             line.run()
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -147,19 +148,16 @@ def sim_meters(pty: Path, baud: int, form: str, spec_file: Path, log_file: Path 
 
 def _spec(file: Path) -> dict[str, Any]:
     """Return a simulator's spec with its defaults filled in; refuses one with problems."""
-    paths.share_firmware()
-    from lib import schema
     from meshems.sim import spec as specs
 
-    rules = schema.verify(json.loads((paths.SCHEMAS / "sim.json").read_text()))
     try:
         spec = json.loads(file.read_bytes())
     except ValueError as error:
         refuse(file, [("(file)", str(error), "JSON")])
-    problems = schema.problems(rules, spec) or specs.problems(spec, paths.PROFILES)
+    problems = specs.problems(spec, paths.PROFILES)
     if problems:
         refuse(file, problems)
-    schema.fill(rules, spec)
+    specs.fill(spec)
     assert isinstance(spec, dict)
     return spec
 

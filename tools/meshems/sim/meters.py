@@ -10,6 +10,7 @@ counter fits the power without a rounding error. Everything follows from the see
 """
 
 import math
+import random
 from fractions import Fraction
 
 MICROJOULES_PER_WH = 3_600_000_000
@@ -135,3 +136,17 @@ class Household:
             16: watts,
             131: sum(self.reactive(p) for p in phases),
         }.get(kind, 0.0)
+
+
+class Restless:
+    """Stands where a household does, and has other values at every look: a reply out of its turn shows."""
+
+    def __init__(self, seed: int):
+        self._rng = random.Random(seed)
+
+    def advance(self, unix_ms: int) -> None:
+        """Nothing to do: time makes no difference."""
+
+    def value(self, obis: str) -> Fraction:
+        """Return a number from 0 to 30."""
+        return Fraction(self._rng.randrange(30001), 1000)

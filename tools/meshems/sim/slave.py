@@ -1,7 +1,7 @@
 """Modbus units on one line, their registers laid out by the meter profiles.
 
 A station hears the frames that the gateway sent and says what the log notes and what comes back. The line knows
-nothing else of it, so another implementation can stand there.
+nothing else of it, so another implementation can stand there. Seconds are those since the line's start.
 """
 
 import random
@@ -12,22 +12,45 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from meshems.sim.faults import INTACT, Fault, crc, sealed, spoil
-from meshems.sim.meters import Household
+from meshems.sim.faults import APART, INTACT, Fault, crc, sealed, spoil
+from meshems.sim.meters import Household, Restless
 
 READS = (3, 4)
 LONGEST = 125  # registers of one read
 NO_FUNCTION, NO_ADDRESS, BAD_VALUE = 1, 2, 3  # exception codes
+ROUNDING_S = 1e-7
 
 
 @dataclass
 class Answer:
-    """What a station makes of a frame. `request` and `reply` go into the log; no `wire` means silence."""
+    """What a station makes of a frame. `request` and `reply` go into the log; no `wire` means silence.
+
+    `unit` says who speaks: it never interrupts itself, but others. `pause` is a hole in `wire`: (after so many bytes,
+    so many characters of silence).
+    """
 
     request: dict[str, Any]
     reply: dict[str, Any] | None = None
     wire: bytes = b""
     delay_s: float = 0.0
+    unit: int = 0
+    pause: tuple[int, float] | None = None
+
+
+class Station:
+    """Whoever answers on the line."""
+
+    def hear(self, frame: bytes, at_s: float, quiet_s: float) -> Answer:
+        """Take a frame of the gateway's that ended at `at_s`, before which the line was silent for `quiet_s`."""
+        raise NotImplementedError
+
+    def echoes(self, at_s: float) -> bool:
+        """Return whether the gateway hears its own bytes now."""
+        return False
+
+    def unasked(self, after_s: float) -> tuple[float, Answer] | None:
+        """Return who speaks next after `after_s` without having been asked, and when; None for nobody."""
+        return None
 
 
 def encode(kind: str, value: float | Fraction | str, scale: int | Sequence[int], cut: bool = False) -> list[int]:
@@ -60,7 +83,7 @@ class Unit:
     serial: str
     address: int
     profile: dict[str, Any]
-    house: Household
+    house: Household | Restless
     turnaround_ms: int
     registers: dict[tuple[int, int], int] = field(default_factory=dict)  # (function, address): word
 
@@ -104,59 +127,87 @@ def _identity(kind: str, accepted: Any) -> list[int]:
     return encode(kind, (accepted["min"] + accepted["max"]) // 2, 0)
 
 
-class Units:
-    """A station of simulated meters, with the faults of the spec."""
+class Units(Station):
+    """A station of simulated meters, with the faults of the spec. `utc_ms` is when the line starts; now if 0.
 
-    def __init__(self, units: Sequence[Unit], faults: Sequence[Fault] = (), seed: int = 1, jitter_ms: int = 0):
-        self._units = {unit.address: unit for unit in units}
+    `gap_s` is the silence that a strict unit insists on, 3.5 characters.
+    """
+
+    def __init__(
+        self, units: Sequence[Unit], faults: Sequence[Fault] = (), seed: int = 1, jitter_ms: int = 0,
+        *, gap_s: float = 0.0, utc_ms: int = 0,
+    ):  # fmt: skip
+        self.units = {unit.address: unit for unit in units}
         self._faults = faults
         self._rng = random.Random(seed)
         self._jitter_ms = jitter_ms
+        self._gap_s = gap_s
+        self._utc_ms = utc_ms or time.time_ns() // 1_000_000
         self._asked: dict[Fault, int] = {}
 
     def echoes(self, at_s: float) -> bool:
         """Return whether the gateway hears its own bytes now."""
         return any(fault.kind == "echo" and fault.during(at_s) for fault in self._faults)
 
-    def _fault(self, serial: str, at_s: float) -> Fault | None:
+    def unasked(self, after_s: float) -> tuple[float, Answer] | None:
+        """Return the next burst of a unit that talks unasked."""
+        bursts = []
         for fault in self._faults:
-            if fault.kind == "echo" or fault.serial not in (None, serial) or not fault.during(at_s):
+            for unit in self.units.values():
+                shift_s = unit.address / 1000  # so that not all begin at once
+                at_s = fault.burst_s(after_s - shift_s)
+                if fault.kind == "unasked" and fault.serial in (None, unit.serial) and at_s is not None:
+                    bursts.append((at_s + shift_s, unit, fault.babble_bytes))
+        if not bursts:
+            return None
+        at_s, unit, size = min(bursts, key=lambda burst: burst[0])
+        said = {"serial": unit.serial, "unit": unit.address, "fault": "unasked"}
+        return at_s, Answer({}, said, self._rng.randbytes(size), unit=unit.address)
+
+    def _fault(self, serial: str, at_s: float, quiet_s: float) -> Fault | None:
+        """Return the fault that strikes this request: the first of the spec's list that does."""
+        for fault in self._faults:
+            if fault.kind in APART or fault.serial not in (None, serial) or not fault.during(at_s):
+                continue
+            if fault.kind == "strict":
+                if quiet_s < self._gap_s - ROUNDING_S:
+                    return fault
                 continue
             self._asked[fault] = self._asked.get(fault, 0) + 1
-            if self._asked[fault] % fault.every == 0:
+            if fault.strikes(self._asked[fault]):
                 return fault
         return None
 
-    def hear(self, frame: bytes, at_s: float) -> Answer:
-        """Take a frame that ended `at_s` after the line's start."""
+    def hear(self, frame: bytes, at_s: float, quiet_s: float = 1e9) -> Answer:
+        """Take a frame that ended at `at_s`."""
         if len(frame) < 4 or crc(frame[:-2]) != frame[-2:]:
             return Answer({"garbage": frame.hex()})
-        unit = self._units.get(frame[0])
+        unit = self.units.get(frame[0])
         request: dict[str, Any] = {"serial": unit.serial if unit else None, "unit": frame[0], "fc": frame[1]}
         if len(frame) == 8:
             request["address"] = int.from_bytes(frame[2:4], "big")
             request["count"] = int.from_bytes(frame[4:6], "big")
         if unit is None:
             return Answer(request)
-        unit.refresh(time.time_ns() // 1_000_000)
+        unit.refresh(self._utc_ms + round(at_s * 1000))
         read = unit.read(frame[1], request["address"], request["count"]) if len(frame) == 8 else NO_FUNCTION
-        fault = self._fault(unit.serial, at_s)
+        fault = self._fault(unit.serial, at_s, quiet_s)
         reply = dict(request, fault=fault.kind if fault else None)
         if isinstance(read, int):
             body = bytes([frame[0], frame[1] | 0x80, read])
             reply["exception"] = read
         else:
             body = bytes([frame[0], frame[1], 2 * len(read)]) + b"".join(word.to_bytes(2, "big") for word in read)
-            reply["words"] = read
-        delay_ms = unit.turnaround_ms + self._rng.random() * self._jitter_ms
-        wire = sealed(body)
+            reply["words"] = request["words"] = read
+        answer = Answer(request, reply, sealed(body), (unit.turnaround_ms + self._jitter()) / 1000, frame[0])
         if fault:
             request["fault"] = fault.kind
-            if fault.kind == "exception":
-                reply["exception"] = fault.code
+            if fault.refuses:
+                reply["exception"] = fault.refuses
                 reply.pop("words", None)
-            elif fault.kind == "late":
-                delay_ms += fault.late_ms
-            wire = spoil(fault.kind, body, fault.code, self._rng)
+            spoil(fault, body, answer, self._rng)
         reply["intact"] = "words" in reply and (fault is None or fault.kind in INTACT)
-        return Answer(request, reply if wire else None, wire, delay_ms / 1000)
+        return answer
+
+    def _jitter(self) -> float:
+        return self._rng.random() * self._jitter_ms

@@ -7,21 +7,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from meshems import paths
 from meshems.sim.faults import Fault
-from meshems.sim.line import Settings
-from meshems.sim.meters import Household
+from meshems.sim.meters import Household, Restless
 from meshems.sim.slave import Unit, Units
+from meshems.sim.uart import Settings
 
 Problem = tuple[str, str, str]  # path, found, allowed
+LINE = Settings()
+KEYS = {"from": "start_s", "to": "end_s"}  # of a fault, where Fault calls them otherwise
 
 
-def problems(spec: dict[str, Any], profiles: Path) -> list[Problem]:
-    """Return what the schema cannot see in a spec that fulfils it: (path, found, allowed) each."""
-    found: list[Problem] = []
-    seen: dict[tuple[str, Any], int] = {}
+def load(spec: dict[str, Any], profiles: Path) -> dict[str, Any]:
+    """Return `spec`, with its defaults filled in there; ValueError names every problem."""
+    found = problems(spec, profiles)
+    if found:
+        raise ValueError("; ".join(f"{path}: found {what}, allowed {allowed}" for path, what, allowed in found))
+    fill(spec)
+    return spec
+
+
+def fill(spec: dict[str, Any]) -> None:
+    """Put the defaults into a valid spec."""
+    schema, rules = _schema()
+    schema.fill(rules, spec)
+
+
+def _schema() -> tuple[Any, Any]:
+    paths.share_firmware()
+    from lib import schema  # the one validator
+
+    return schema, schema.verify(json.loads((paths.SCHEMAS / "sim.json").read_text()))
+
+
+def problems(spec: Any, profiles: Path) -> list[Problem]:
+    """Return what is wrong with a spec, (path, found, allowed) each: by the schema, then what that cannot see."""
+    schema, rules = _schema()
+    found: list[Problem] = schema.problems(rules, spec)
+    if found:
+        return found
+    seen: dict[tuple[Any, ...], int] = {}
     for i, unit in enumerate(spec["units"]):
-        for key in ("serial", "address"):
-            first = seen.setdefault((key, unit[key]), i)
+        for key, scope in (("serial", ()), ("address", (unit.get("baud"), unit.get("format")))):
+            first = seen.setdefault((key, unit[key], *scope), i)
             if first != i:
                 found.append((f"units[{i}].{key}", json.dumps(unit[key]), f"another than that of units[{first}]"))
         if not (profiles / f"{unit['profile']}.json").is_file():
@@ -33,20 +61,47 @@ def problems(spec: dict[str, Any], profiles: Path) -> list[Problem]:
     return found
 
 
-def station(spec: dict[str, Any], profiles: Path) -> Units:
-    """Return the station that `spec` describes; it is valid and has its defaults filled in."""
+def station(spec: dict[str, Any], profiles: Path, settings: Settings = LINE, utc_ms: int = 0) -> Units:
+    """Return all units of `spec` as one station whose UARTs are set like `settings`.
+
+    The spec is valid and has its defaults filled in. `utc_ms` is the time when the line starts; now if 0.
+    """
     seed = spec["seed"]
     units = []
     for unit in spec["units"]:
         profile = json.loads((profiles / f"{unit['profile']}.json").read_text())
-        house = Household(seed * 1000 + unit["address"], profile["ph"], unit["load_w"], unit["start_wh"])
+        own = seed * 1000 + unit["address"]
+        house = (
+            Restless(own) if spec["restless"] else Household(own, profile["ph"], unit["load_w"], unit["start_wh"])
+        )  # fmt: skip
         turnaround = unit.get("turnaround_ms", spec["turnaround_ms"])
         units.append(Unit(unit["serial"], unit["address"], profile, house, turnaround))
-    faults = [
-        Fault(one["kind"], one.get("serial"), one["from"], one["to"], one["every"], one["late_ms"], one["code"])
-        for one in spec["faults"]
-    ]
-    return Units(units, faults, seed, spec["jitter_ms"])
+    faults = [Fault(**{KEYS.get(key, key): value for key, value in one.items()}) for one in spec["faults"]]
+    return Units(units, faults, seed, spec["jitter_ms"], gap_s=settings.gap_s, utc_ms=utc_ms)
+
+
+def own_settings(unit: dict[str, Any], line: Settings) -> Settings:
+    """Return how a unit's UART is set: as the line's, unless it says otherwise."""
+    return Settings(unit.get("baud", line.baud), unit.get("format", line.format))
+
+
+def stations(spec: dict[str, Any], profiles: Path, line: Settings, utc_ms: int = 0) -> dict[Settings, Units]:
+    """Return the units of `spec` on `line`: a station for each way in which their UARTs are set."""
+    ways: dict[Settings, list[dict[str, Any]]] = {}
+    for unit in spec["units"]:
+        ways.setdefault(own_settings(unit, line), []).append(unit)
+    return {way: station(dict(spec, units=units), profiles, way, utc_ms) for way, units in ways.items()}
+
+
+def summary(spec: dict[str, Any], link: Path, line: Settings) -> Iterator[str]:
+    """Give the lines that tell who is on the line and what will go wrong there; the spec has its defaults."""
+    yield f"{link}: {line}, {len(spec['units'])} units"
+    for unit in spec["units"]:
+        own = own_settings(unit, line)
+        yield f"  {unit['address']:3} {unit['serial']} {unit['profile']}{'' if own == line else f' at {own}'}"
+    for fault in spec["faults"]:
+        who = fault.get("serial", "every unit")
+        yield f"  fault {fault['kind']} of {who}, every {fault['every']}, from {fault['from']} s to {fault['to']} s"
 
 
 @contextmanager
