@@ -9,7 +9,10 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value. `limit` is what the chip or physics allow, `bound` what the project allows itself."""
+    """One measured value. `limit` is what the chip or physics allow, `bound` what the project allows itself.
+
+    With `of_limit` the bound is a ratio: value / limit has to keep it.
+    """
 
     name: str
     value: float
@@ -18,11 +21,14 @@ class Figure:
     peer_value: float | None = None
     limit: float | None = None
     bound: float | None = None
+    of_limit: bool = False
 
     @property
     def ok(self) -> bool:
         """Return whether the bound is kept; true where there is none."""
-        return self.bound is None or self.value <= self.bound
+        if self.bound is None:
+            return True
+        return (self.value / self.limit if self.of_limit and self.limit else self.value) <= self.bound
 
     def line(self) -> str:
         """Return the figure as one line of JSON."""
@@ -41,13 +47,15 @@ class Figure:
 
 def table(figures: Iterable[Figure]) -> Table:
     """Return the figures for people."""
-    shown = Table("figure", title="Figures", title_justify="left")
+    shown = Table(title="Figures", title_justify="left")
+    shown.add_column("figure", no_wrap=True)
     for head in ("value", "unit", "bound", "limit", "peer"):
         shown.add_column(head, justify="left" if head == "unit" else "right")
     shown.add_column("")
     for one in figures:
         kept = "" if one.bound is None else "[green]kept[/]" if one.ok else "[red]missed[/]"
         peer = "" if one.peer is None else f"{one.peer}: {one.peer_value:g}"
-        numbers = ["" if number is None else f"{number:g}" for number in (one.bound, one.limit)]
+        bound = "" if one.bound is None else f"{one.bound:g} x limit" if one.of_limit else f"{one.bound:g}"
+        numbers = [bound, "" if one.limit is None else f"{one.limit:g}"]
         shown.add_row(one.name, f"{one.value:g}", one.unit, *numbers, peer, kept)
     return shown
