@@ -12,7 +12,8 @@ from rich.text import Text
 
 from meshems.run import RunError
 
-SUITES = {"base": "meshems.benches.base"}  # name: module with `run(say)`, which yields a Report after each measurement
+# name: module with `run(say)`, which yields a Report after each measurement
+SUITES = {"base": "meshems.benches.base", "bus": "meshems.benches.bus"}
 
 
 def _known(ctx: click.Context, parameter: click.Parameter, names: Sequence[str]) -> Sequence[str]:
@@ -23,7 +24,7 @@ def _known(ctx: click.Context, parameter: click.Parameter, names: Sequence[str])
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[base]...", callback=_known)
+@click.argument("names", nargs=-1, metavar="[base|bus]...", callback=_known)
 @click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write each figure as one line of JSON."
 )
