@@ -7,13 +7,14 @@
 BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test bench lint picture requirements clean
+.PHONY: help demo test bench lint plot picture requirements clean
 
 help:
 	@echo "make demo     simulated meters, gateways of the real firmware, a broker, a live table"
 	@echo "make test     the whole test suite (needs mosquitto)"
 	@echo "make lint     ruff, mypy against the stubs of the chips, the project's own rules"
 	@echo "make bench    the benchmarks"
+	@echo "make plot     docs/bus.svg and the README's table of the bus, from a run of the benchmark"
 	@echo "make picture  docs/demo.svg, from a run of the demo"
 	@echo "make clean    removes what the others have made"
 
@@ -29,6 +30,11 @@ test: .venv/.dev
 
 bench: .venv/.dev
 	@$(BIN)/meshems bench $(ARGS)
+
+plot: .venv/.dev
+	@mkdir -p build
+	@$(BIN)/meshems bench bus --json build/bus.jsonl
+	@$(BIN)/python -m meshems.benches.bus_plot build/bus.jsonl docs/bus.svg
 
 lint: .venv/.dev
 	@$(BIN)/ruff check --quiet .

@@ -66,9 +66,9 @@ def test_without_a_name_every_suite_runs(called):
 
 
 def test_a_suite_that_does_not_exist_is_refused_by_name(called):
-    result, file = called(arguments=("base", "bus"))
+    result, file = called(arguments=("base", "buss"))
     assert result.exit_code == 2
-    assert "bus" in result.output and "base" in result.output
+    assert "buss: no such suite" in result.output and "base" in result.output
     assert not file.exists()
 
 

@@ -14,6 +14,7 @@ from meshems.run import RunError
 
 SUITES = {  # name: module with `run(say)`, which yields a Report after each measurement
     "base": "meshems.benches.base",
+    "bus": "meshems.benches.bus",
     "journal": "meshems.benches.journal",
 }
 
@@ -26,7 +27,7 @@ def _known(ctx: click.Context, parameter: click.Parameter, names: Sequence[str])
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[base|journal]...", callback=_known)
+@click.argument("names", nargs=-1, metavar="[base|bus|journal]...", callback=_known)
 @click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write each figure as one line of JSON."
 )

@@ -90,7 +90,8 @@ class RS485:
             left = ms - time.ticks_diff(time.ticks_ms(), start)
             if got >= n or left <= 0:
                 return got
-            await asyncio.sleep_ms(min(left, self.ms(n - got)))
+            # cut, not rounded up: the last character is seen within its own time, or 1 ms, of its end
+            await asyncio.sleep_ms(min(left, (n - got) * self.char_us // 1000 or 1))
 
     async def drop(self):
         """Throw away what comes in until the line was silent for `gap_us`, at most for the time of `buf`.

@@ -11,7 +11,8 @@ from rich.table import Table
 class Figure:
     """One measured value. `limit` is what the chip or physics allow, `bound` what the project allows itself.
 
-    The bound is the most that is allowed, or the least with `at_least`.
+    The bound is the most that is allowed, or the least with `at_least`. With `of_limit` it is a ratio: value / limit has
+    to keep it.
     """
 
     name: str
@@ -22,13 +23,15 @@ class Figure:
     limit: float | None = None
     bound: float | None = None
     at_least: bool = False
+    of_limit: bool = False
 
     @property
     def ok(self) -> bool:
         """Return whether the bound is kept; true where there is none."""
         if self.bound is None:
             return True
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
+        value = self.value / self.limit if self.of_limit and self.limit else self.value
+        return value >= self.bound if self.at_least else value <= self.bound
 
     def line(self) -> str:
         """Return the figure as one line of JSON."""
@@ -47,13 +50,15 @@ class Figure:
 
 def table(figures: Iterable[Figure]) -> Table:
     """Return the figures for people."""
-    shown = Table("figure", title="Figures", title_justify="left")
+    shown = Table(title="Figures", title_justify="left")
+    shown.add_column("figure", no_wrap=True)
     for head in ("value", "unit", "bound", "limit", "peer"):
         shown.add_column(head, justify="left" if head == "unit" else "right")
     shown.add_column("")
     for one in figures:
         kept = "" if one.bound is None else "[green]kept[/]" if one.ok else "[red]missed[/]"
         peer = "" if one.peer is None else f"{one.peer}: {one.peer_value:g}"
-        numbers = ["" if number is None else f"{number:g}" for number in (one.bound, one.limit)]
+        bound = "" if one.bound is None else f"{one.bound:g} x limit" if one.of_limit else f"{one.bound:g}"
+        numbers = [bound, "" if one.limit is None else f"{one.limit:g}"]
         shown.add_row(one.name, f"{one.value:g}", one.unit, *numbers, peer, kept)
     return shown

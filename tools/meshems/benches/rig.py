@@ -198,8 +198,8 @@ class Rig:
     def _terminal(self, bus: int) -> Path:
         return self.root / f"line-{bus}"
 
-    def start(self, state: Path, *arguments: str, heap_kb: int) -> Process:
-        """Start an interpreter on the board `state`: `arguments` as for `micropython`."""
+    def start(self, state: Path, *arguments: str, heap_kb: int, uarts: Mapping[int, Path] | None = None) -> Process:
+        """Start an interpreter on the board `state`: `arguments` as for `micropython`, `uarts` besides `line`'s."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MESHEMS_")}
         # Each module keeps the path that it was found under: on a chip that is short.
         board, firmware = (os.path.relpath(folder, state) for folder in (self.board, self.firmware))
@@ -208,7 +208,12 @@ class Rig:
         for bus in range(2):
             if self._terminal(bus).exists():
                 environment[f"MESHEMS_UART{bus + 1}"] = str(self._terminal(bus))
-        process = Process([interpreter(), "-X", f"heapsize={heap_kb}k", *arguments], state, environment)
+        environment.update((f"MESHEMS_UART{uart}", str(link)) for uart, link in (uarts or {}).items())
+        return self.process([interpreter(), "-X", f"heapsize={heap_kb}k", *arguments], state, environment)
+
+    def process(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Process:
+        """Start any program in `folder`; it ends with the rig."""
+        process = Process(command, folder, environment)
         self._processes.append(process)
         return process
 
@@ -216,6 +221,8 @@ class Rig:
         """Start the gateway as the chip does."""
         return self.start(state, "-c", "import boot\nimport main", heap_kb=heap_kb)
 
-    def script(self, state: Path, name: str, *arguments: str, heap_kb: int = 1024) -> Process:
+    def script(
+        self, state: Path, name: str, *arguments: str, heap_kb: int = 1024, uarts: Mapping[int, Path] | None = None
+    ) -> Process:
         """Start one of the scripts of host_tests/bench."""
-        return self.start(state, str(SCRIPTS / name), *arguments, heap_kb=heap_kb)
+        return self.start(state, str(SCRIPTS / name), *arguments, heap_kb=heap_kb, uarts=uarts)
