@@ -11,8 +11,8 @@ from rich.table import Table
 class Figure:
     """One measured value. `limit` is what the chip or physics allow, `bound` what the project allows itself.
 
-    The bound is the most that is allowed, or the least with `at_least`. With `of_limit` it is a ratio: value / limit has
-    to keep it.
+    The bound is the most that is allowed, or the least with `at_least`. With `of_limit` it is a ratio: value / limit
+    has to keep it.
     """
 
     name: str
