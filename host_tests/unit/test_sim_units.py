@@ -271,6 +271,13 @@ def test_the_schema_is_json_schema_and_takes_the_example():
     assert set(KINDS) == set(rules["properties"]["faults"]["items"]["properties"]["kind"]["enum"])
 
 
+def test_the_simulators_page_names_every_fault_and_every_key_of_the_spec():
+    page = (paths.ROOT / "docs" / "simulator.md").read_text()
+    rules = json.loads((paths.SCHEMAS / "sim.json").read_text())
+    fault = rules["properties"]["faults"]["items"]["properties"]
+    assert [name for name in [*KINDS, *fault] if f"`{name}`" not in page] == []
+
+
 def refused(tmp_path, text):
     file = tmp_path / "spec.json"
     file.write_text(text)
