@@ -6,7 +6,7 @@ class Partition:
 
     @classmethod
     def find(cls, type, label=None):
-        return [cls()]
+        return [cls()] if label == "journal" else []
 
     def readblocks(self, block, buf, offset=0):
         for i in range(len(buf)):

@@ -24,6 +24,9 @@ class UART:
 
 
 class RTC:
+    def memory(self, data=None):
+        return b""
+
     def datetime(self, value=None):
         return 2026, 6, 22, 0, 14, 30, 0, 0
 
