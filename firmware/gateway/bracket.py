@@ -7,8 +7,8 @@ the middle, and the bound is half of what is left over.
 import asyncio
 
 from gateway import clock
-from gateway.dating import offset
 from gateway.records import RECORDS, Decoder
+from gateway.replay import offset
 
 
 async def search(journal, now, boot, ours, ordinal):

@@ -6,10 +6,10 @@ import esp32
 import machine
 
 from gateway import clock, data, log, parsed
-from gateway.dating import Dating
 from gateway.ids import Ids
 from gateway.metering import Bus, Meter
 from gateway.recorder import Recorder
+from gateway.replay import Dating
 from lib import once, proto
 from lib.journal import Journal
 from lib.media.rs485 import RS485

@@ -14,7 +14,6 @@ from micropython import const
 from gateway import clock, log
 from gateway.records import EVENT, FLAGGED, LOST, RECORDS, Encoder
 from lib import once
-from lib.journal import MAX
 
 _COMMIT_MS = const(2000)  # a record is on flash at the latest this long after it was made
 _TICK_MS = const(500)
@@ -30,7 +29,7 @@ class Recorder:
         self._clock = now
         self._encoder = Encoder(boot)
         self.boot = boot
-        self._buf = bytearray(MAX)
+        self._buf = journal.buffer()
         self._rows = []
         self._since = 0  # uptime ms of the oldest pending row's arrival
         self._failing = False
@@ -89,11 +88,11 @@ class Recorder:
         room = self._journal.room()
         if not room:  # the frame opens a block, where nothing is known of what came before
             self._encoder.forget()
-            room = MAX
-        count, length = self._encode(memoryview(self._buf)[:room])
-        if not count and room < MAX:
+            room = len(self._buf)
+        count, length = self._encode(self._buf[:room])
+        if not count and room < len(self._buf):
             self._encoder.forget()
-            count, length = self._encode(memoryview(self._buf))
+            count, length = self._encode(self._buf)
         if not count:
             log.error("journal", "a record is larger than a frame")
             self.dropped += 1
@@ -101,7 +100,7 @@ class Recorder:
             return
         utc = self._utc(self._rows[0][0])
         told = utc[0] + (self._rows[count - 1][0] - self._rows[0][0]) * 10 if utc else clock.EPOCH * 1000
-        self._journal.append(RECORDS, memoryview(self._buf)[:length], count, told // 1000 - clock.EPOCH)
+        self._journal.append(RECORDS, self._buf[:length], count, told // 1000 - clock.EPOCH)
         if utc:
             self._told_at = self._rows[count - 1][0]
             self._told = told

@@ -6,12 +6,11 @@ import random
 from fake_nor import Nor, PowerCut
 from gateway import clock, uplink
 from gateway.archive import Archive
-from gateway.dating import Dating
 from gateway.events import CODES
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
 from gateway.records import EVENT, FLAGGED, LOST, ONCE, WARN
-from gateway.replay import Replay
+from gateway.replay import Dating, Replay
 from gateway.uplink import Outlet
 from lib.journal import Journal
 from mp_uplink import Client, Life

@@ -3,9 +3,8 @@ import asyncio
 
 from fake_nor import Nor
 from gateway import clock
-from gateway.dating import Dating
 from gateway.recorder import Recorder
-from gateway.replay import Replay
+from gateway.replay import Dating, Replay
 from lib.journal import Journal
 
 T0 = 1782138600000

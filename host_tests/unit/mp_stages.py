@@ -5,12 +5,11 @@ import sys
 
 from fake_nor import Nor
 from gateway import clock
-from gateway.dating import Dating
 from gateway.ids import Ids
 from gateway.metering import Meter
 from gateway.recorder import Recorder
 from gateway.records import FLAGGED
-from gateway.replay import Replay
+from gateway.replay import Dating, Replay
 from gateway.stages import before
 from gateway.views import Viewed, cut
 from lib.journal import Journal

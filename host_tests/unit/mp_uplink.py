@@ -4,12 +4,11 @@ import json
 
 from fake_nor import Nor
 from gateway import clock, uplink
-from gateway.dating import Dating
 from gateway.events import CODES
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
 from gateway.records import EVENT
-from gateway.replay import Replay
+from gateway.replay import Dating, Replay
 from gateway.uplink import Outlet
 from lib.journal import Journal
 from lib.journal.memory import Memory

@@ -12,9 +12,8 @@ from fake_nor import Nor
 from gateway import clock, recorder
 from gateway.bracket import search  # noqa: F401  loaded once, not once a record
 from gateway.clock import Clock
-from gateway.dating import Dating
 from gateway.records import EVENT, INFO, ONCE
-from gateway.replay import Replay
+from gateway.replay import Dating, Replay
 from lib.journal import Journal
 
 HEAP = {

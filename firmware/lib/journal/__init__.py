@@ -87,6 +87,10 @@ class Journal:
         self.stats["erases"] += 1
         self._ahead = seq
 
+    def buffer(self):
+        """Return a memoryview of MAX bytes in which the payload of an append may be written: it is not copied then."""
+        return self._frame.buffer()
+
     def room(self):
         """Return how large a payload the head block still takes; 0 when the next frame will open a block."""
         left = BLOCK - 8 - self.end

@@ -54,6 +54,10 @@ class Frame:
         self._covered = self._view[2:12]
         self._front = self._view[8:16]
 
+    def buffer(self):
+        """Return a memoryview of where a payload lies."""
+        return self._view[16:]
+
     def seek(self, block, seq, off):
         """Go to offset `off` of the block with the number `seq`."""
         self.block, self._seq, self.off = block, seq, off

@@ -12,7 +12,7 @@ of the memory. A session says in `answered_ms` the ticks at which its meter answ
 read ended as each of NAMES.
 """
 
-import sys
+from lib import once
 
 OK = 0
 TIMEOUT = 1  # nothing came
@@ -41,17 +41,4 @@ def load(name):
 
     ImportError when there is none.
     """
-    global __path__
-    if not isinstance(name, str) or not name or name.strip("abcdefghijklmnopqrstuvwxyz0123456789"):
-        raise ImportError("no protocol")
-    own = __path__
-    # a package looks for its parts in one folder only, and a board's own folders are often read-only
-    for folder in [own] + ([folder + "/lib/proto" for folder in sys.path] if isinstance(own, str) else []):
-        try:
-            __path__ = folder
-            return __import__("lib.proto." + name, None, None, ("NAME",))
-        except ImportError as error:
-            missing = error
-        finally:
-            __path__ = own
-    raise missing
+    return once.call("lib.proto.find", "module", name)

@@ -44,14 +44,15 @@ class Batch:
         An int in units of 10^exponent, a str, None for "not available", a Fault for what cannot be a value.
         """
         rows = self._rows
-        values = []
-        for i in range(_ROWS, len(rows), 3):
+        values: list = [None] * self.size
+        for n in range(self.size):
+            i = _ROWS + 3 * n
             at, kind, scale = rows[i] * 2, rows[i + 1], rows[i + 2]
             if kind:
                 value = number(data, at, kind, *self._scales[scale])
             else:
                 value = "".join([chr(byte) for byte in data[at : at + 2 * scale] if 32 <= byte < 127]).strip() or None
-            values.append(value)
+            values[n] = value
         return values
 
 
