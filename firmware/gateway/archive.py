@@ -1,5 +1,5 @@
-"""The archive: each meter once in 15 minutes and every event, in a ring of its own, for long after the journal has
-gone round. Only where the board has a partition for it.
+"""The archive: each view of each meter once in 15 minutes and every event, in a ring of its own, for long after the
+journal has gone round. Only where the board has a partition for it.
 
     archive = Archive(Journal(partition), journal, names, epoch, dating)
     await archive.run(life)             # thins what the recorder has stored
@@ -41,7 +41,7 @@ class Archive:
         self._boot = 0
         self._buf = memoryview(bytearray(MAX))
         self._covers = bytearray(255)
-        self._quarters = {}  # slot: the quarter of an hour of its newest record
+        self._quarters = {}  # slot and layout: the quarter of an hour of its newest record
         if journal.cursor(_EPOCH) != epoch:  # the journal was formatted: its ordinals began anew
             journal.put(_FIRST, journal.next)
             journal.put(_EPOCH, epoch)
@@ -100,9 +100,10 @@ class Archive:
         if row[2] == EVENT:
             return True
         quarter = (row[0] - self._decoder.uptime + self._decoder.utc if self._decoder.source else row[0]) // _EVERY
-        if self._quarters.get(row[1]) == quarter:
+        layout = row[1] << 16 | (row[3] or 0)  # each view of a meter, its intervals, and that it is silent
+        if self._quarters.get(layout) == quarter:
             return False
-        self._quarters[row[1]] = quarter
+        self._quarters[layout] = quarter
         return True
 
     def _store(self, rows):

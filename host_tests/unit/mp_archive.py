@@ -9,7 +9,7 @@ from gateway.archive import Archive
 from gateway.events import CODES
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
-from gateway.records import EVENT, FLAGGED, LOST, ONCE, WARN
+from gateway.records import EVENT, FLAGGED, LOST, ONCE, WARN, Decoder
 from gateway.replay import Dating, Replay
 from gateway.uplink import Outlet
 from lib.journal import Journal
@@ -28,6 +28,7 @@ HEAP = {
     "test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_and_one_event": "8M",
     "test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none": "8M",
     "test_a_meter_that_stays_silent_is_there_once_a_quarter_too": "8M",
+    "test_each_view_of_a_meter_and_its_interval_is_there_once_a_quarter": "8M",
 }
 T0 = 1782138600000
 COLUMNS = "\n1.8.0 kWh -3\n16.7.0 W -3\n32.7.0 V -3\n14.7.0 Hz -3"
@@ -281,6 +282,10 @@ def test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_a
     async def serve():
         task = asyncio.create_task(outlet.run(Life()))
         await asyncio.sleep_ms(400)
+        for _ in range(100):  # on a busy machine
+            if client.sent and client.sent[-1] >= pole.journal.next - 1:
+                break
+            await asyncio.sleep_ms(100)
         task.cancel()
 
     client.connect()
@@ -350,3 +355,35 @@ def test_a_meter_that_stays_silent_is_there_once_a_quarter_too():
         while pole.archive.step():
             pass
     assert 7 <= pole.ring.next <= 8
+
+
+def test_each_view_of_a_meter_and_its_interval_is_there_once_a_quarter():
+    pole = Pole()
+    pole.boot(Clock(T0))
+    interval = "\ninterval s 0\n32.3.0 V -3\n32.5.0 V -3\n32.6.0 V -3"
+    for holder in (pole.archive.names, pole.archive._decoder._names):
+        holder.columns = lambda number: {1: COLUMNS, 2: "\n14.7.0 Hz -3", 3: interval}[number]
+    for minute in range(60):
+        at = pole.clock.uptime = minute * 60000 + 500
+        if minute % 15 == 0:
+            pole.recorder.reading(at - 500, 1, 3, [900, 1, 2, 3])  # first in its quarter, as it ends the one before
+        pole.recorder.reading(at, 1, 1, [minute, 5, 230000, None], 0b110)
+        pole.recorder.reading(at, 1, 2, [50000])
+        pole.recorder.commit()
+        while pole.archive.step():
+            pass
+    reader = pole.ring.reader(0)
+    decoder, found = Decoder(pole.archive.names), []
+    frame = reader.read()
+    while frame:
+        if frame[4]:
+            decoder.forget()
+        decoder.begin(frame[3])
+        for _ in range(frame[2]):
+            _, _, tag, schema, values = decoder.record()
+            found.append((schema, tag >> 4, list(values)))
+        frame = reader.read()
+    wanted = [(1, 0b110, [minute, 5, 230000, None]) for minute in (0, 15, 30, 45)]
+    assert [row for row in found if row[0] == 1] == wanted
+    assert [row for row in found if row[0] == 2] == [(2, 0, [50000])] * 4
+    assert [row for row in found if row[0] == 3] == [(3, 0, [900, 1, 2, 3])] * 4
