@@ -44,7 +44,9 @@ class Clock:
 class Client:
     """Takes `room` messages a connection and acknowledges when told."""
 
-    def __init__(self, *args, limit):
+    pending = 0
+
+    def __init__(self, *args, ssl=None, limit):
         self.args = args
         self.generation, self.connected, self.state = 0, False, "off"
         self.sent, self.statuses, self.room = [], [], 1000
@@ -96,7 +98,7 @@ class Pole:
         northbound = Northbound("f", "g", Ids(), {1: 60}, 0, 1)
         config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
         dating = Dating(self.journal, self.clock, 1)
-        return Outlet(config, {}, self.journal, 1, northbound, dating, self.clock, 0, self.recorder)
+        return Outlet(config, {}, northbound, self.journal, 1, dating, self.clock, 0, self.recorder)
 
     async def serve(self, ms=40):
         task = asyncio.create_task(self.outlet.run(Life()))
