@@ -19,7 +19,7 @@ class Filtered(Northbound):
         super().__init__(*identity)
         self.prev = -1
         self._meters = rules.get("meters")
-        self._codes = tuple(rules["registers"]) if "registers" in rules else None
+        self._codes = rules.get("registers")
         self._kinds = rules.get("kinds")
         self._some = False  # the message has something of what is asked for
 
@@ -42,7 +42,7 @@ class Filtered(Northbound):
 
     def _register(self, obis, value, unit, quality):
         if obis != _STATUS:
-            if self._codes is not None and not obis.startswith(self._codes):
+            if self._codes is not None and not [code for code in self._codes if obis.startswith(code)]:
                 return
             self._some = True
         Northbound._register(self, obis, value, unit, quality)

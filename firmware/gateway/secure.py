@@ -16,7 +16,7 @@ def context(file):
         raw = opened.read()
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.verify_mode = ssl.CERT_REQUIRED  # type: ignore[attr-defined]  # and with that the name
-    made.load_verify_locations(raw)
+    made.load_verify_locations(cadata=raw)
     return made
 
 

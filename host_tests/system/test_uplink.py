@@ -2,13 +2,17 @@
 
 import json
 import subprocess
+from decimal import Decimal
 
 import pytest
 
 from certs import Authority
+from meshems.catchup import Reader
+from meshems.judge import instant_us
 from mosquitto import Broker
+from pole import Pole
 from subscriber import Subscriber
-from test_gateway import Village, valid
+from test_gateway import valid
 
 RESTART_S = 30
 
@@ -36,27 +40,6 @@ class Tls:
     def restart(self):
         self.broker.stop()
         self.broker.start()
-
-
-def village(folder, outlets, authority=None, more=None, secrets=None, **options):
-    """A Village with these outlets."""
-    made = Village(folder, Port(outlets[0]["port"]), watch=False, **options)
-    config = json.loads(made.source.read_text())
-    config["uplinks"] = [{"kind": "mqtt", "host": "127.0.0.1", **outlet} for outlet in outlets]
-    config.update(more or {})
-    made.source.write_text(json.dumps(config))
-    if secrets:
-        made.source.with_name("secrets.json").write_text(json.dumps({"uplinks": secrets}))
-    if authority:
-        made.source.with_name("ca.der").write_bytes(authority.der.read_bytes())
-    return made
-
-
-class Port:
-    """What stands for a broker where only its port matters."""
-
-    def __init__(self, port):
-        self.port = port
 
 
 def refusals(subscriber):
@@ -88,23 +71,24 @@ def test_tls_checks_authority_name_and_dates_and_recovers_when_they_are_right(tm
     ]
     with Broker(tmp_path / "second") as second, served.broker:
         outlets.append({"name": "second", "port": second.port})
-        place = village(tmp_path, outlets, authority)
-        with Subscriber(second.port) as watcher, Subscriber(served.plain) as subscriber, place:
+        with Subscriber(second.port) as watcher, Subscriber(served.plain) as subscriber, Pole(
+            tmp_path, outlets, 40, authority=authority
+        ) as pole:
             for reason, signer, name, dates in wrong:
+                seen = len(refusals(watcher))
                 served.renew(signer, name, **dates)
                 served.restart()
-                seen = len(refusals(watcher))
+                pole.gateway.kill()  # its back-off has grown
+                pole.gateway.start()
                 assert watcher.wait(
                     lambda: any(reason in text for text in refusals(watcher)[seen:]), RESTART_S  # noqa: B023
-                ), (reason, list(place.gateway.lines)[-20:])
+                ), (reason, list(pole.gateway.lines)[-20:])
                 assert not [body for topic, body in subscriber.messages if "telemetry" in topic]
-                place.gateway.kill()  # its back-off has grown
-                place.gateway.start()
             served.renew(authority)
             served.restart()
-            assert subscriber.wait(lambda: len(subscriber.bodies("telemetry")) > 8, RESTART_S)
+            assert subscriber.wait(lambda: len(subscriber.bodies("telemetry")) >= 40, RESTART_S)
             assert watcher.wait(lambda: "uplink_restored" in codes(watcher), 5)
-            assert [line for line in place.gateway.lines if "refused: The certificate" in line]
+            assert pole.said("refused: The certificate")
             valid(watcher.messages)
             valid(subscriber.messages)
 
@@ -115,23 +99,117 @@ def test_user_and_password_go_over_tls_and_a_wrong_one_is_an_event(tmp_path, aut
     with Broker(tmp_path / "second") as second, served.broker:
         outlets.append({"name": "second", "port": second.port})
         secrets = {"operator": {"username": "pole-1", "password": "wrong"}}
-        place = village(tmp_path, outlets, authority, secrets=secrets)
-        with Subscriber(second.port) as watcher, place:
-            assert watcher.wait(lambda: refusals(watcher) == ["not authorised"], RESTART_S), list(place.gateway.lines)
-            place.gateway.stop()
+        pole = Pole(tmp_path, outlets, authority=authority, secrets=secrets)
+        with Subscriber(second.port) as watcher, pole:
+            assert watcher.wait(lambda: refusals(watcher) == ["not authorised"], RESTART_S), list(pole.gateway.lines)
+            pole.gateway.stop()
             secrets["operator"]["password"] = "right"
-            (place.state / "secrets.json").write_text(json.dumps({"uplinks": secrets}))
-            place.gateway.start()
-            assert watcher.wait(lambda: [line for line in place.gateway.lines if "operator: connected" in line], 10)
+            (pole.state / "secrets.json").write_text(json.dumps({"uplinks": secrets}))
+            pole.gateway.start()
+            assert watcher.wait(lambda: pole.said("operator: connected"), 10)
             valid(watcher.messages)
 
 
 def test_a_file_that_is_no_certificate_keeps_the_outlet_off_and_the_others_on(tmp_path, authority):
     with Broker(tmp_path / "second") as second:
         outlets = [{"name": "operator", "port": 1, "tls": {"ca": "ca.der"}}, {"name": "second", "port": second.port}]
-        place = village(tmp_path, outlets, authority)
-        place.source.with_name("ca.der").write_bytes(b"-----BEGIN CERTIFICATE-----")
-        with Subscriber(second.port) as watcher, place:
-            assert watcher.wait(lambda: len(watcher.bodies("telemetry")) > 4, RESTART_S)
+        pole = Pole(tmp_path, outlets, 8, authority=authority)
+        (pole.state / "ca.der").write_bytes(b"-----BEGIN CERTIFICATE-----")
+        with Subscriber(second.port) as watcher, pole:
+            assert watcher.wait(lambda: len(watcher.bodies("telemetry")) >= 8, RESTART_S)
             assert [body["configProblems"] for body in watcher.bodies("status") if body["state"] == "online"] == [1]
-            assert [line for line in place.gateway.lines if "uplinks[0].tls.ca" in line]
+            assert pole.said("uplinks[0].tls.ca")
+
+
+def registers(body):
+    return {row["obis"]: (Decimal(str(row["value"])), row["unit"]) for row in body["registers"]}
+
+
+def test_an_outlet_with_a_filter_gets_its_part_and_the_seq_before_each(tmp_path):
+    with Broker(tmp_path / "all") as everything, Broker(tmp_path / "part") as part:
+        rules = {"meters": ["SN-1", "SN-3"], "registers": ["1.8.", "32.7.0"], "kinds": ["telemetry"]}
+        outlets = [
+            {"name": "all", "port": everything.port},
+            {"name": "part", "port": part.port, "filter": rules},
+        ]
+        with Subscriber(everything.port) as first, Subscriber(part.port) as second:
+            with Pole(tmp_path, outlets, 200) as pole:
+                assert second.wait(lambda: len(second.bodies("telemetry")) >= 40, 20)
+                part.kill()  # what was on the way comes again
+                part.start()
+                pole.gateway.kill()
+                pole.gateway.start()
+                assert second.wait(lambda: len(set(second.seqs())) >= 100, 30)
+                assert first.wait(lambda: len(set(first.seqs())) >= 200, 30)
+                assert pole.gateway.stop() == 0
+            valid(second.messages)
+        full = {body["seq"]: body for body in first.bodies("telemetry")}
+        wanted = [seq for seq in sorted(full) if full[seq]["meterSerial"] in rules["meters"]]
+        got = {}
+        for body in second.bodies("telemetry"):
+            got.setdefault(body["seq"], body)
+            before = wanted.index(body["seq"]) - 1
+            assert body.get("seqPrev") == (wanted[before] if before >= 0 else None)
+        assert sorted(got) == wanted and not second.bodies("event")
+        for seq, body in got.items():
+            codes = {"1.8.0", "32.7.0", "96.5.0"}
+            assert registers(body) == {obis: row for obis, row in registers(full[seq]).items() if obis in codes}
+
+
+def test_the_binary_catch_up_says_what_json_says_in_a_fraction_of_the_bytes(tmp_path):
+    with Broker(tmp_path / "json") as plain, Broker(tmp_path / "binary") as dense:
+        outlets = [
+            {"name": "plain", "port": plain.port},
+            {"name": "dense", "port": dense.port, "catchup": "binary"},
+        ]
+        with Subscriber(plain.port) as first, Subscriber(dense.port) as second:
+            with Pole(tmp_path, outlets, 800, back_s=100_000) as pole:
+                assert first.wait(lambda: len(set(first.seqs())) >= 800, 40)
+                assert second.wait(lambda: len(caught_up(second)[0]) >= 800, 20)
+                dense.kill()
+                dense.start()
+                assert second.wait(lambda: {*caught_up(second)[0], *json_seqs(second)} >= set(first.seqs()), 20)
+                assert pole.gateway.stop() == 0
+        full = {body["seq"]: body for body in first.bodies("telemetry")}
+        records, size = caught_up(second)
+        assert size < 40 * len(records)
+        for seq, record in records.items():
+            body = full[seq]
+            assert record.serial == body["meterSerial"] and record.bound_ms == body["tsUncMs"]
+            at, cut = instant_us(body["ts"])
+            assert abs(at - record.unix_ms * 1000) <= cut
+            there = registers(body)
+            assert record.registers and all(there[obis] == row for obis, row in record.registers.items())
+
+
+def json_seqs(subscriber):
+    return {body["seq"] for body in subscriber.bodies("telemetry") + subscriber.bodies("event")}
+
+
+def caught_up(subscriber):
+    """Return ({seq: record}, bytes of the messages) of what came in binary."""
+    reader, records, size = Reader(), {}, 0
+    for topic, payload in list(subscriber.messages):
+        if topic.endswith("/catchup/meters"):
+            reader.meters = json.loads(payload)
+        elif "/catchup/schema/" in topic:
+            reader.schemas[int(topic.rsplit("/", 1)[1])] = json.loads(payload)
+        elif topic.endswith("/catchup"):
+            records.update({record.seq: record for record in reader.take(payload)})
+            size += len(payload)
+    return records, size
+
+
+def test_two_outlets_take_turns_where_one_tls_connection_is_all_there_is(tmp_path, authority):
+    ones, twos = Tls(tmp_path / "one", authority), Tls(tmp_path / "two", authority)
+    outlets = [
+        {"name": name, "port": served.broker.port, "tls": {"ca": "ca.der"}}
+        for name, served in (("one", ones), ("two", twos))
+    ]
+    with ones.broker, twos.broker, Subscriber(ones.plain) as first, Subscriber(twos.plain) as second:
+        with Pole(tmp_path, outlets, 120, authority=authority, more={"tlsConnections": 1}) as pole:
+            assert first.wait(lambda: len(set(first.seqs())) >= 120, 20)
+            assert not pole.said("two: connect"), "it has not had its turn"
+            assert second.wait(lambda: len(set(second.seqs())) >= 120, 40)
+            assert pole.said("one: off")
+            assert first.bodies("status")[-1]["state"] == "online", "who gives way takes leave"
