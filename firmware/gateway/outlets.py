@@ -8,8 +8,8 @@ from gateway.uplink import Outlet
 def made(conf, secrets, ids, identity, shared):
     """Return the outlets.
 
-    `identity` are the arguments of a Northbound; `shared` is (journal, clock, boot, number of problems, recorder, archive or
-    None).
+    `identity` are the arguments of a Northbound; `shared` is (journal, clock, boot, number of problems, recorder,
+    archive or None).
     """
     journal, now, boot, problems, recorder, archive = shared
     outlets = []

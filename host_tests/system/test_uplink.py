@@ -162,14 +162,14 @@ def test_the_binary_catch_up_says_what_json_says_in_a_fraction_of_the_bytes(tmp_
             {"name": "plain", "port": plain.port},
             {"name": "dense", "port": dense.port, "catchup": "binary"},
         ]
-        with Subscriber(plain.port) as first, Subscriber(dense.port) as second:
-            with Pole(tmp_path, outlets, 800, back_s=100_000) as pole:
-                assert first.wait(lambda: len(set(first.seqs())) >= 800, 40)
-                assert second.wait(lambda: len(caught_up(second)[0]) >= 800, 20)
-                dense.kill()
-                dense.start()
-                assert second.wait(lambda: {*caught_up(second)[0], *json_seqs(second)} >= set(first.seqs()), 20)
-                assert pole.gateway.stop() == 0
+        pole = Pole(tmp_path, outlets, 800, back_s=100_000)
+        with Subscriber(plain.port) as first, Subscriber(dense.port) as second, pole:
+            assert first.wait(lambda: len(set(first.seqs())) >= 800, 40)
+            assert second.wait(lambda: len(caught_up(second)[0]) >= 800, 20)
+            dense.kill()
+            dense.start()
+            assert second.wait(lambda: {*caught_up(second)[0], *json_seqs(second)} >= set(first.seqs()), 20)
+            assert pole.gateway.stop() == 0
         full = {body["seq"]: body for body in first.bodies("telemetry")}
         records, size = caught_up(second)
         assert size < 40 * len(records)
@@ -206,10 +206,10 @@ def test_two_outlets_take_turns_where_one_tls_connection_is_all_there_is(tmp_pat
         {"name": name, "port": served.broker.port, "tls": {"ca": "ca.der"}}
         for name, served in (("one", ones), ("two", twos))
     ]
-    with ones.broker, twos.broker, Subscriber(ones.plain) as first, Subscriber(twos.plain) as second:
-        with Pole(tmp_path, outlets, 120, authority=authority, more={"tlsConnections": 1}) as pole:
-            assert first.wait(lambda: len(set(first.seqs())) >= 120, 20)
-            assert not pole.said("two: connect"), "it has not had its turn"
-            assert second.wait(lambda: len(set(second.seqs())) >= 120, 40)
-            assert pole.said("one: off")
-            assert first.bodies("status")[-1]["state"] == "online", "who gives way takes leave"
+    pole = Pole(tmp_path, outlets, 120, authority=authority, more={"tlsConnections": 1})
+    with ones.broker, twos.broker, Subscriber(ones.plain) as first, Subscriber(twos.plain) as second, pole:
+        assert first.wait(lambda: len(set(first.seqs())) >= 120, 20)
+        assert not pole.said("two: connect"), "it has not had its turn"
+        assert second.wait(lambda: len(set(second.seqs())) >= 120, 40)
+        assert pole.said("one: off")
+        assert first.bodies("status")[-1]["state"] == "online", "who gives way takes leave"

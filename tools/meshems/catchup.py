@@ -20,7 +20,7 @@ FRESH, PLACED = 1, 2
 KEY, PARTIAL, FLAGGED, LOST, EVENT = 1, 2, 4, 8, 9
 SOURCES = ("none", "rtc", "manual", "mesh", "ntp", "gps")
 EPOCH_MS = 1704067200000  # 2024-01-01
-CUT_MS = 20  # an instant is cut to 10 ms twice
+CUT_MS = 22  # an instant is cut to 10 ms twice, and the clock's offset and uptime to 1 ms
 
 
 @dataclass(frozen=True)
