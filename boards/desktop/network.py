@@ -45,6 +45,22 @@ def hostname(name=None):
     _hostname = name
 
 
+def ipconfig(name):
+    """Return "dns", the name server: that of ./network.json ({"dns": "127.0.0.1"}), else the host's."""
+    if name != "dns":
+        raise ValueError("unknown config param")
+    if "dns" in _faults():
+        return _faults()["dns"]
+    try:
+        with open("/etc/resolv.conf") as file:
+            for line in file:
+                if line.startswith("nameserver"):
+                    return line.split()[1]
+    except OSError:
+        pass
+    return "0.0.0.0"
+
+
 class _Interface:
     _address = ADDRESS
     _dhcp = True

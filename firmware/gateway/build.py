@@ -119,9 +119,6 @@ def parts(conf, secrets, problems):
     outlets = []
     archive = None
     if conf["uplinks"]:
-        from gateway.northbound import Northbound
-        from gateway.uplink import Outlet
-
         epoch = _epoch(nvs, journal.empty)
         names = ids.names()
         found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="archive")
@@ -132,13 +129,9 @@ def parts(conf, secrets, problems):
             ring.mount()
             archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
-        for uplink in conf["uplinks"]:
-            name = uplink["name"]
-            northbound = Northbound(conf["feederId"], conf["gatewayId"], names, every, epoch, points)
-            secret = secrets.get("uplinks", {}).get(name, {})
-            dating = Dating(journal, now, boot)
-            made = uplink, secret, journal, ids.cursor(name), northbound, dating, now, problems, recorder, archive
-            outlets.append(Outlet(*made))
+        identity = conf["feederId"], conf["gatewayId"], names, every, epoch, points
+        shared = journal, now, boot, problems, recorder, archive
+        outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
     return now, journal, recorder, buses, outlets, archive
 
 

@@ -87,6 +87,9 @@ def check(config, secrets, profile):
             if key in meter and key not in checked.get(meter["profile"], key):
                 found.append((path + key, schema.show(meter[key]), "only with a profile whose `ratio` has it"))
 
+    for i, uplink in _rows(config, "uplinks"):
+        if "filter" in uplink and uplink.get("catchup") == "binary":  # stored frames cannot be cut
+            found.append(("uplinks[%d].catchup" % i, '"binary"', "json beside a filter"))
     names = [uplink.get("name") for _, uplink in _rows(config, "uplinks")]
     known = secrets.get("uplinks") if isinstance(secrets, dict) else None
     for name in known if isinstance(known, dict) else ():

@@ -18,7 +18,8 @@ _IDLE_MS = const(500)  # longest sleep between two looks at who is due
 class Meter:
     """A configured meter; `every` in s, `misses` in a row. `link` is what its protocol needs to reach it.
 
-    `port` is (baud, format) when the meters of the bus are not all at the same.
+    `port` is (baud, format) when the meters of the bus are not all at the same. `period` is the one in which it was
+    asked last; None makes it due now.
     """
 
     port = None
@@ -35,14 +36,14 @@ class Meter:
         self.session = None
         self.misses = 0
         self.polls = 0
-        self._period = None
+        self.period = None
 
     def due(self, now):
         """Return whether the meter has to be asked at `now`, in s of UTC or of uptime; true once a period."""
         period = now // self.every
-        if period == self._period:
+        if period == self.period:
             return False
-        self._period = period
+        self.period = period
         return True
 
 

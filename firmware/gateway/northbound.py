@@ -29,10 +29,11 @@ class Northbound:
         self._feeder = feeder
         self._gateway = gateway
         self.names = names
-        self._every = every
-        self._epoch = epoch
+        self.every = every
+        self.epoch = epoch
         self._buf = bytearray(_HEAD + _REGISTER * points)
         self._at = 0
+        self.late = False  # what the last message said
         self.root = "openami/v1/%s/%s" % (feeder, gateway)
 
     def _put(self, text):
@@ -57,20 +58,21 @@ class Northbound:
             if rest <= 2 * _SNAP_MS:
                 unix_ms += _SNAP_MS - rest
         self._at = 0
+        self.late = False
         self._put(
             '{"schemaVersion":"0.1","ts":"%s","feederId":"%s","gatewayId":"%s","meterSerial":"%s",'
             % (civil.iso(unix_ms, bound < 1000), self._feeder, self._gateway, serial)
         )
-        seq = (self._epoch << 32) + record.ordinal
+        seq = (self.epoch << 32) + record.ordinal
         self._put('"seq":%d,"tsSrc":"%s","tsUncMs":%d,' % (seq, clock.SOURCES[record.source], bound))
         if record.first is not None:
-            self._put('"seqFirst":%d,' % ((self._epoch << 32) + record.first))
+            self._put('"seqFirst":%d,' % ((self.epoch << 32) + record.first))
         if record.tag == records.EVENT:
             self._put(once.call("gateway.events", "sent", *record.what))
             return scope + "event", memoryview(self._buf)[: self._at]
-        every = self._every.get(record.slot, _EVERY_S)
-        late = now is not None and now[0] - record.unix_ms > 2000 * every
-        self._put('"late":%s,' % ("true" if late else "false"))
+        every = self.every.get(record.slot, _EVERY_S)
+        self.late = now is not None and now[0] - record.unix_ms > 2000 * every
+        self._put('"late":%s,' % ("true" if self.late else "false"))
         self._registers(record, _UNTRUSTED if record.source == clock.NONE or bound > clock.TRUSTED_MS else 0)
         self._put("]}")
         return scope + "telemetry", memoryview(self._buf)[: self._at]
@@ -101,14 +103,13 @@ class Northbound:
             quality = "suspect" if flagged and (not marks or marks >> i & 1) else "good"
             text = fixed.text(value, exponent)
             self._register(obis, '"%s"' % text if unit == "text" else text, unit, quality)
-            self._put(",")
             if obis == "16.7.0":  # a net power is import when positive and export when negative
                 for code, part in (("1.7.0", max(value, 0)), ("2.7.0", max(-value, 0))):
                     if "\n%s " % code not in columns:
                         self._register(code, fixed.text(part, exponent), unit, quality)
-                        self._put(",")
         quality = "suspect" if flagged and not marks else "good"
         self._register("96.5.0", status | (_SUSPECT if flagged else 0), "bitfield", quality)
 
     def _register(self, obis, value, unit, quality):
-        self._put('{"obis":"%s","value":%s,"unit":"%s","quality":"%s"}' % (obis, value, unit, quality))
+        comma = "" if self._buf[self._at - 1] == 91 else ","  # 91 is [
+        self._put('%s{"obis":"%s","value":%s,"unit":"%s","quality":"%s"}' % (comma, obis, value, unit, quality))

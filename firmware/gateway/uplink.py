@@ -7,7 +7,7 @@ import asyncio
 
 from micropython import const
 
-from gateway import VERSION, clock, log
+from gateway import VERSION, clock
 from gateway.replay import Replay
 from lib import once
 from lib.mqtt import MQTTClient, Stale
@@ -15,26 +15,34 @@ from lib.mqtt import MQTTClient, Stale
 IDLE_MS = 200  # between two looks for new records
 _INBOUND = const(128)  # bytes of a packet from the broker: acknowledgements, as nothing is subscribed to
 _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
+_STANDING = const("gateway.standing")
+_NEAR = const(8)  # less than this part of the ring is left until records are overwritten that were not delivered
+_BITS = const(30)  # more than the window has places, and a small int
 
 
 class Outlet:
-    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to acknowledge."""
+    """Two tasks: `link(life)` keeps the connection, `run(life)` feeds it. `acked`: the next ordinal to acknowledge.
 
-    def __init__(self, config, secrets, journal, cursor, northbound, dating, now, problems, recorder, archive=None):
+    `asked` is None or (begin, end) in unix ms: records of that span are to be sent again, then it is None.
+    """
+
+    def __init__(
+        self, config, secrets, northbound, journal, cursor, dating, now, problems, recorder, archive=None, ssl=None
+    ):
         self.name = config["name"]
         self.root = northbound.root
-        self._journal = journal
+        self.journal = journal
         self._cursor = cursor
-        self._northbound = northbound
-        self._dating = dating
+        self.northbound = northbound
+        self.dating = dating
         self._clock = now
         self._recorder = recorder
         self._archive = archive
         self._told = 0  # the ordinal after the newest gap that an event has told of
         self._problems = problems  # of the newest configuration, when it was refused
         self.client = MQTTClient(
-            self.root.replace("/", "-"), config["host"], config["port"],
-            secrets.get("username"), secrets.get("password"), limit=_INBOUND,
+            self.root.replace("/", "-"), config["host"], config.get("port"),
+            secrets.get("username"), secrets.get("password"), ssl=ssl, limit=_INBOUND,
         )  # fmt: skip
         self.client.set_last_will(self.root + "/status", '{"state":"offline"}', True, 1)
         self.client.on_ack = self._acknowledged
@@ -42,6 +50,14 @@ class Outlet:
         self.acked = kept if kept is not None and kept <= journal.next else journal.first
         self._kept = kept
         self._kept_at = clock.uptime_ms()
+        self._sent = self._fresh = 0  # the ordinal after the newest sent; which of the last were not late, a bit each
+        self._near = False
+        self.asked = None
+
+    @property
+    def behind(self):
+        """Return how many records are not acknowledged."""
+        return self.journal.next - self.acked
 
     async def link(self, life):
         """Keep the connection, for ever."""
@@ -50,30 +66,34 @@ class Outlet:
     async def run(self, life):
         """Feed each connection with the records from the acknowledged prefix on, for ever."""
         state = None
+        refused = ""
         while True:
             life.beat()
             if self.client.state != state:
                 state = self.client.state
-                log.info("uplink", "%s: %s %s" % (self.name, state, self.client.error if state == "lost" else ""))
+                refused = once.call(_STANDING, "tell", self, self._recorder, state, refused)
             if self.client.connected:
                 try:
                     await self._serve(life, self.client.generation)
                 except Stale:
                     pass
+            self.keep()
             await asyncio.sleep_ms(IDLE_MS)
 
     async def _serve(self, life, generation):
         trusted = None
-        if self._archive and self.acked < self._journal.first:
-            self._tell(self.acked, self._journal.first, True)
+        if self._archive and self.acked < self.journal.first:
+            self._tell(self.acked, self.journal.first, True)
             replay = self._archive.replay(self.acked)
         else:
-            replay = Replay(self._journal, self._northbound.names, self._dating, self.acked)
+            replay = Replay(self.journal, self.northbound.names, self.dating, self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted:
                 trusted = self._clock.trusted()
                 await self._status(generation, trusted)
+            if self.asked:
+                await once.call("gateway.again", "send", self, generation, life)
             record = await replay.next()
             if replay.gap:
                 first, after = replay.gap
@@ -82,21 +102,28 @@ class Outlet:
                     self.acked = max(self.acked, after)
                 self._tell(first, after, False)
             if replay.done is not None:
-                replay = Replay(self._journal, self._northbound.names, self._dating, replay.done)
+                replay = Replay(self.journal, self.northbound.names, self.dating, replay.done)
                 continue
+            self.keep()
             if record is None:
-                self.keep()
                 await asyncio.sleep_ms(IDLE_MS)
                 continue
-            topic, payload = self._northbound.message(record, self._clock.now())
-            await self.client.publish(topic, payload, token=record.ordinal, generation=generation)
-            self.keep()
+            ordinal = record.ordinal
+            bit = 1 << ordinal % _BITS
+            again = ordinal < self._sent and self._fresh & bit  # it is as late as when it was sent first
+            message = self.northbound.message(record, None if again else self._clock.now())
+            if message:
+                self._sent = max(self._sent, ordinal + 1)
+                self._fresh = self._fresh & ~bit | (0 if self.northbound.late else bit)
+                await self.client.publish(message[0], message[1], token=ordinal, generation=generation)
+            elif not self.client.pending:  # not for this outlet
+                self.acked = ordinal + 1
             await asyncio.sleep_ms(0)  # a window with room for many must not hold the loop
 
     async def _status(self, generation, trusted):
         text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d%s}' % (
             VERSION, "ok" if trusted else "lost", self._problems,
-            ',"journal":"memory"' if self._journal.volatile else "",
+            ',"journal":"memory"' if self.journal.volatile else "",
         )  # fmt: skip
         await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
 
@@ -105,7 +132,7 @@ class Outlet:
         first = max(first, self._told)
         if after > first:
             self._told = after
-            told = self._recorder, self.name, self._northbound._epoch << 32, first, after, thinned
+            told = self._recorder, self.name, self.northbound.epoch << 32, first, after, thinned
             once.call("gateway.events", "overrun", *told)
 
     def _acknowledged(self, token):
@@ -115,5 +142,10 @@ class Outlet:
         """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""
         now = clock.uptime_ms()
         if self.acked != self._kept and (at_once or now - self._kept_at >= _CURSOR_MS):
-            self._journal.put(self._cursor, self.acked)
+            self.journal.put(self._cursor, self.acked)
             self._kept, self._kept_at = self.acked, now
+        first = self.journal.first
+        near = 0 < first and (self.acked - first) * _NEAR < self.journal.next - first
+        if near != self._near:
+            self._near = near
+            once.call(_STANDING, "near_full", self, self._recorder, near)

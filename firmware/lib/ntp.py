@@ -8,6 +8,8 @@ import socket
 import struct
 import time
 
+from lib import dns
+
 DELTA = 2208988800  # seconds from 1900 to 1970
 POLL_MS = 10
 
@@ -44,7 +46,7 @@ def parse(packet, cookie, round_trip_ms):
 
 async def query(host, port=123, timeout_ms=2000):
     """Return (unix_ms, bound_ms, ticks_ms at which that was the time); NtpError or OSError when there is none."""
-    address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0][-1]
+    address = socket.getaddrinfo(await dns.resolve(host), port, 0, socket.SOCK_DGRAM)[0][-1]
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)

@@ -9,7 +9,8 @@ import asyncio
 import json
 import sys
 
-from lib.mqtt import MQTTClient, Stale
+from lib.mqtt import Stale
+from lib.mqtt.inbound import Subscriber
 
 
 def say(what, value):
@@ -20,7 +21,7 @@ class Publisher:
     def __init__(self, job):
         self.job = job
         self.acked = 0  # numbers below this are acknowledged
-        self.client = client = MQTTClient(job["id"], "127.0.0.1", job["port"], job.get("user"), job.get("password"))
+        self.client = client = Subscriber(job["id"], "127.0.0.1", job["port"], job.get("user"), job.get("password"))
         client.on_ack = self.acknowledged
         client.set_callback(lambda topic, msg: say("got", [topic.decode(), len(msg)]))
         client.tick_ms = 20

@@ -137,22 +137,22 @@ SPEC = {
 class Village:
     """Four simulated meters on one line, one gateway, one broker, one subscriber."""
 
-    def __init__(self, folder, broker, faults=(), every=1, clock_set=True):
+    def __init__(self, folder, broker, faults=(), every=1, clock_set=True, watch=True):
         self.log = []
         self._clock_set = clock_set
         self.meters = [(unit["serial"], unit["address"], unit["profile"]) for unit in SPEC["units"]]
         self.state = folder / "state"
-        self._source = configure(folder, broker.port, self.meters, every)
+        self.source = configure(folder, broker.port, self.meters, every)
         spec = json.loads(json.dumps({**SPEC, "turnaround_ms": 5, "jitter_ms": 2, "faults": list(faults)}))
         rules = json.loads((paths.SCHEMAS / "sim.json").read_text())
         assert schema.problems(rules, spec) == []
         schema.fill(rules, spec)
         units = station(spec, paths.PROFILES)
         self.line = Line(folder / "line", Settings(19200, "8N1"), units, self.log.append)
-        self.subscriber = Subscriber(broker.port)
+        self.subscriber = Subscriber(broker.port) if watch else None
 
     def __enter__(self):
-        install(self._source, self.state)
+        install(self.source, self.state)
         if not self._clock_set:
             (self.state / "flash/rtc.json").unlink()
         self.line.__enter__()
@@ -164,7 +164,8 @@ class Village:
         self.gateway.kill()
         self.line.stop()
         self.line.__exit__(None, None, None)
-        self.subscriber.__exit__()
+        if self.subscriber:
+            self.subscriber.__exit__()
 
     def image(self):
         return Image((self.state / "flash/journal.bin").read_bytes())

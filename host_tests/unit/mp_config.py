@@ -91,7 +91,7 @@ def test_what_is_left_out_gets_its_default():
     assert problems == []
     assert conf["buses"][0] == {"uart": 1, "baud": 9600, "format": "8N1", "echo": False}
     assert conf["meters"][0]["every"] == 60 and conf["meters"][1]["every"] == 5
-    assert conf["uplinks"][0]["port"] == 1883 and conf["uplinks"][0]["format"] == "openami"
+    assert conf["uplinks"][0]["catchup"] == "json" and conf["uplinks"][0]["format"] == "openami"
     assert conf["clock"] == {"ntp": ["pool.ntp.org"]}
     assert secrets == {"uplinks": {}, "network": {}}
 
@@ -111,7 +111,8 @@ def test_every_problem_is_listed_at_once():
         (
             "gatewayID",
             "unknown key",
-            "board, buses, checks, clock, feederId, gatewayId, intervals, meters, network, uplinks, views",
+            "board, buses, checks, clock, feederId, gatewayId, intervals, meters, network, tlsConnections, uplinks,"
+            " views",
         ),
         ("gatewayId", "nothing", "string 1..32 of A-Za-z0-9._-"),
         ("meters[0].profile", '"no-such"', "the name of a profile"),

@@ -5,6 +5,7 @@ import json
 from fake_nor import Nor
 from gateway import clock, uplink
 from gateway.events import CODES
+from gateway.filtered import FilteredOutlet
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
 from gateway.records import EVENT
@@ -43,15 +44,26 @@ class Clock:
 class Client:
     """Takes `room` messages a connection and acknowledges when told."""
 
-    def __init__(self, *args, limit):
+    error = ""
+
+    def __init__(self, *args, ssl=None, limit):
         self.args = args
         self.generation, self.connected, self.state = 0, False, "off"
-        self.sent, self.statuses, self.room = [], [], 1000
+        self.sent, self.statuses, self.payloads, self.flight, self.room = [], [], [], [], 1000
 
     def set_last_will(self, topic, message, retain, qos):
         self.will = topic, message, retain, qos
 
+    @property
+    def pending(self):
+        return len(self.flight)
+
+    def ack(self, token):
+        self.flight.remove(token)
+        self.on_ack(token)
+
     def connect(self):
+        self.flight.clear()
         self.generation += 1
         self.connected = True
 
@@ -63,6 +75,8 @@ class Client:
             assert retain
         else:
             self.sent.append(token)
+            self.flight.append(token)
+            self.payloads.append(bytes(message).decode())
 
 
 uplink.MQTTClient = Client
@@ -95,7 +109,7 @@ class Pole:
         northbound = Northbound("f", "g", Ids(), {1: 60}, 0, 1)
         config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
         dating = Dating(self.journal, self.clock, 1)
-        return Outlet(config, {}, self.journal, 1, northbound, dating, self.clock, 0, self.recorder)
+        return Outlet(config, {}, northbound, self.journal, 1, dating, self.clock, 0, self.recorder)
 
     async def serve(self, ms=40):
         task = asyncio.create_task(self.outlet.run(Life()))
@@ -225,15 +239,16 @@ async def test_a_journal_in_memory_is_a_lasting_alarm_in_the_status():
     assert [json.loads(text).get("journal") for text in lone.client.statuses] == ["memory"]
 
 
-def events(pole):
-    """The details of the buffer_overrun events that are stored."""
+def events(pole, code="buffer_overrun"):
+    """The details of the events with this code that are stored."""
     found, replay = [], Replay(pole.journal, Ids(), Dating(pole.journal, pole.clock, 1), 0)
 
     async def run():
         while await replay.next():
             if replay.tag == EVENT:
-                assert replay.slot == 0 and CODES.split()[replay.what[0]] == "buffer_overrun"
-                found.append(json.loads(replay.what[3]))
+                assert replay.slot == 0
+                if CODES.split()[replay.what[0]] == code:
+                    found.append(json.loads(replay.what[3]))
 
     asyncio.run(run())
     return found
@@ -271,3 +286,128 @@ def test_a_damaged_frame_on_the_way_is_told_once_and_passes_nothing_by():
     told = events(pole)
     assert told == [{"outlet": "operator", "first": missing[0], "last": missing[-1], "thinned": False}]
     assert missing == list(range(missing[0], missing[-1] + 1))
+
+
+async def test_a_record_that_is_sent_again_is_as_late_as_when_it_was_sent_first():
+    pole = Pole(3)
+    ahead = [0]
+    pole.clock.now = lambda: (pole.clock.at(clock.uptime_ms())[0] + ahead[0], 10)
+    pole.client.connect()
+    await pole.serve()
+    ahead[0] = 1000 * 3600
+    pole.read(3)
+    pole.client.connect()
+    await pole.serve()
+    assert [json.loads(text)["late"] for text in pole.client.payloads] == [False] * 6 + [True]
+    pole.client.connect()
+    await pole.serve()
+    assert [json.loads(text)["late"] for text in pole.client.payloads[7:]] == [False] * 3 + [True]
+
+
+def test_a_journal_that_fills_up_is_told_once_and_so_is_that_it_is_no_more():
+    pole = Pole(5)
+    i = 5
+    pole.journal.put(1, 0)
+    pole.outlet = pole.make()
+    pole.client = pole.outlet.client
+    while pole.journal.first < 20:
+        pole.read(i)
+        i += 1
+        pole.outlet.keep()
+    for _ in range(20):
+        pole.read(i)
+        i += 1
+        pole.outlet.keep()
+    assert len(events(pole, "buffer_near_full")) == 1
+    for token in range(pole.journal.first, pole.journal.next):
+        pole.client.on_ack(token)
+    pole.outlet.keep()
+    pole.recorder.commit()
+    assert len(events(pole, "buffer_near_full")) == 2
+
+
+async def refused(pole, states):
+    task = asyncio.create_task(pole.outlet.run(Life()))
+    for state in states:
+        pole.client.state = state
+        await asyncio.sleep_ms(15)
+    task.cancel()
+    pole.recorder.commit()
+
+
+def test_each_reason_of_a_refusal_is_one_event_and_its_end_another():
+    pole = Pole(0)
+    expired = "refused: The certificate validity has expired"
+    states = ["connecting", expired, "connecting", expired, "lost", "refused: not authorised", "connected"]
+    asyncio.run(refused(pole, states))
+    told = [event["reason"] for event in events(pole, "uplink_refused")]
+    assert told == [expired[9:], "not authorised"]
+    assert events(pole, "uplink_restored") == [{"outlet": "operator"}]
+
+
+async def test_a_span_that_is_asked_for_is_sent_again_and_moves_nothing():
+    pole = Pole(6)
+    pole.client.connect()
+    await pole.serve()
+    for token in range(6):
+        pole.client.on_ack(token)
+    pole.client.payloads.clear()
+    stamps = []
+    replay = Replay(pole.journal, Ids(), Dating(pole.journal, pole.clock, 1), 0)
+    while await replay.next():
+        stamps.append(replay.unix_ms)
+    pole.outlet.asked = stamps[1], stamps[3]
+    pole.client.connect()
+    await pole.serve()
+    sent = [json.loads(text) for text in pole.client.payloads]
+    assert [body["seq"] for body in sent] == [1, 2, 3] and all(body["again"] for body in sent)
+    assert pole.outlet.acked == 6 and pole.outlet.asked is None
+
+
+class Part(Pole):
+    rules = {"meters": ["SN-2"], "registers": ["1.8."], "kinds": ["telemetry"]}
+
+    def read(self, i):
+        self.recorder.reading(i * 1000, 1 + i % 2, 1, [i])
+        if i == 4:
+            self.recorder.event(0, "clock_set", 0, 2, {})
+        self.recorder.commit()
+
+    def make(self):
+        config = {"name": "operator", "host": "192.0.2.1", "filter": self.rules}
+        dating = Dating(self.journal, self.clock, 1)
+        identity = "f", "g", Ids(), {1: 60, 2: 60}, 0, 1
+        rest = self.journal, 1, dating, self.clock, 0, self.recorder
+        return FilteredOutlet(config, {}, identity, 2, rest)
+
+
+async def test_a_filtered_outlet_says_which_seq_went_before_also_after_a_restart():
+    pole = Part(8)  # ordinals 1, 3, 6 and 8 are of SN-2: 5 is the event
+    pole.client.connect()
+    await pole.serve()
+    bodies = [json.loads(text) for text in pole.client.payloads]
+    assert [(body["seq"], body.get("seqPrev")) for body in bodies] == [(1, None), (3, 1), (6, 3), (8, 6)]
+    for token in (1, 3):
+        pole.client.ack(token)
+    pole.outlet.keep(True)
+    for again in (pole.outlet, pole.make()):
+        pole.outlet, pole.client = again, again.client
+        pole.client.payloads = []
+        pole.client.connect()
+        await pole.serve()
+        bodies = [json.loads(text) for text in pole.client.payloads]
+        assert [(body["seq"], body.get("seqPrev")) for body in bodies] == [(6, 3), (8, 6)], pole.client.payloads
+
+
+async def test_what_is_not_for_an_outlet_counts_as_delivered_when_nothing_is_on_the_way():
+    pole = Part(8)
+    pole.client.connect()
+    await pole.serve()
+    for token in (1, 3, 6, 8):
+        pole.client.ack(token)
+    for i in (8, 10, 12):
+        pole.read(i)
+    await pole.serve(30)
+    pole.client.connect()
+    await pole.serve()
+    assert pole.outlet.acked == pole.journal.next

@@ -37,6 +37,14 @@ def test_names_that_meet_through_a_third_module_stay_two():
     assert shipped["three"] == "x._a = x._b"
 
 
+def test_names_of_a_class_and_of_its_base_in_another_module_stay_two():
+    base = "class Base:\n    def __init__(self):\n        self._held = 1"
+    sub = "from base import Base\n\nclass Sub(Base):\n    def more(self):\n        self._added = 2"
+    shipped = short(**{"base.py": base, "sub.py": sub})
+    spelled = {node.attr for text in shipped.values() for node in ast.walk(ast.parse(text)) if hasattr(node, "attr")}
+    assert spelled == {"_a", "_b"}
+
+
 def test_an_argument_passed_by_name_keeps_it():
     shipped = short(one="def sent(topic, retain):\n    return (topic, retain)", two="sent(b'', retain=True)")
     assert shipped["one"].splitlines()[0] == "def sent(_a, retain):"

@@ -62,10 +62,27 @@ def check(config: Path) -> list[Problem]:
     good, _, problems = rules.read(config.read_bytes(), raw, rules.profile)
     board = json.loads((paths.BOARDS / "desktop" / "board.json").read_text())
     there = [uart["id"] for uart in board["uarts"]]
+    for number, uplink in enumerate(good["uplinks"] if good else ()):
+        name = uplink.get("tls", {}).get("ca")
+        if name and not _is_der(config.with_name(name)):
+            problems.append((f"uplinks[{number}].tls.ca", f'"{name}"', "a certificate in DER beside gateway.json"))
     for number, bus in enumerate(good["buses"] if good else ()):
         if bus["uart"] not in there:
             problems.append((f"buses[{number}].uart", str(bus["uart"]), f"a UART of the desktop board: {there}"))
     return list(problems)
+
+
+def _is_der(path: Path) -> bool:
+    return path.exists() and path.read_bytes()[:1] == b"\x30"  # a SEQUENCE
+
+
+def _authorities(config: Path) -> list[str]:
+    """Return the names of the files that a configuration pins, [] when it cannot be read."""
+    try:
+        uplinks = json.loads(config.read_text())["uplinks"]
+        return [uplink["tls"]["ca"] for uplink in uplinks if "tls" in uplink]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def install(config: Path, state: Path) -> None:
@@ -73,7 +90,9 @@ def install(config: Path, state: Path) -> None:
     flash = state / "flash"
     flash.mkdir(parents=True, exist_ok=True)
     secrets = config.with_name("secrets.json")
-    for source, name, mode in ((config, "gateway.json", 0o644), (secrets, "secrets.json", 0o600)):
+    files = [(config, "gateway.json", 0o644), (secrets, "secrets.json", 0o600)]
+    files += [(config.with_name(name), name, 0o644) for name in _authorities(config)]
+    for source, name, mode in files:
         target = state / name
         if source.exists() and not (target.exists() and source.samefile(target)):
             with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:

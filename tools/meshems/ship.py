@@ -145,6 +145,9 @@ def shorten(trees: Mapping[str, ast.Module]) -> None:
             if _private(name) and name not in constants:
                 places[name].add(path)
         passed |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
+    families = _families(trees)
+    for name in places:  # a class has the names of its base beside its own
+        places[name] = set().union(*(families[path] for path in places[name]))
     short = {}
     for name in sorted(places, key=lambda name: (-len(places[name]), name)):
         meets = set().union(*(taken[path] for path in places[name]))
@@ -157,6 +160,28 @@ def shorten(trees: Mapping[str, ast.Module]) -> None:
         for node in ast.walk(tree):
             if isinstance(node, Functions):
                 _arguments(node, passed)
+
+
+def _families(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
+    """Return for each module itself and those with which it is bound by classes and their bases."""
+    families = {path: {path} for path in trees}
+    modules = {_module(path): path for path in trees}
+    for path, tree in trees.items():
+        imported = {}  # name in this module: the module that it comes from, or is
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    whole = modules.get(f"{node.module}.{alias.name}")
+                    imported[alias.asname or alias.name] = whole or modules.get(node.module)
+        for node in ast.walk(tree):
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                first = next((part.id for part in ast.walk(base) if isinstance(part, ast.Name)), "")
+                other = imported.get(first)
+                if other:
+                    family = families[path] | families[other]
+                    for member in family:
+                        families[member] = family
+    return families
 
 
 def _spell(tree: ast.AST, short: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@
 
 It keeps the connection by itself and never sends a message twice: who publishes goes back, on each new connection, to
 the message after the last token that came through `on_ack`. `packet` and `hello` are the codec, `window` what is on the
-way, `link` the socket.
+way, `link` the socket. What the broker sends is only acknowledged here; `inbound` has a client that subscribes.
 """
 import asyncio
 import random
@@ -39,16 +39,18 @@ class MQTTClient:
     """A client of one broker. `keepalive` in s; `ssl` is an SSLContext; `room` counts bytes of topics and payloads.
 
     `limit` is the longest packet that is taken from the broker; what is longer is thrown away, and acknowledged.
+    A `port` None or 0 is 8883 with `ssl`, else 1883.
 
     connected   True from CONNACK until the connection is lost
     generation  number of the connection, 0 = none so far
-    state       "off", "connecting", "connected", "lost" or "refused: " and why; in the last two it waits to try again
+    state       "off", "connecting", "connected", "lost" or "refused: " and why, by the broker's CONNACK or by us, who
+                do not believe its certificate; in the last two it waits to try again
+    closed      True after `close`; set to False, `run` may be called again
     error       text of the last error, "" = none so far
     on_ack      f(token), called for each QoS 1 message with a token, in the order of sending, once the broker has
                 acknowledged it and all before it
-    stats       counts: connects; sent and acked (QoS 1 and subscriptions); received; oversize (thrown away); malformed
-                (connections ended by what the broker sent); stray (acknowledged, not on the way); refused
-                (subscriptions); raised (the callback failed)
+    stats       counts: connects; sent; acked (QoS 1); malformed (connections ended by what the broker sent); stray
+                (acknowledged, not on the way)
     """
 
     def __init__(
@@ -66,16 +68,10 @@ class MQTTClient:
         self.generation = 0
         self.state = "off"
         self.error = ""
-        self.stats = {
-            "connects": 0, "sent": 0, "acked": 0, "received": 0, "oversize": 0, "malformed": 0, "stray": 0,
-            "refused": 0, "raised": 0,
-        }  # fmt: skip
-        self._callback = lambda topic, msg: None
+        self.stats = {"connects": 0, "sent": 0, "acked": 0, "malformed": 0, "stray": 0}
         self._will = None
-        self._topics = {}
-        self._owed = 0  # SUBSCRIBE that were not answered
         self._up = asyncio.Event()
-        self._closed = False
+        self.closed = False
         self._delay = 0  # ms of the last back-off
         self._began = 0  # ticks: begin of the attempt, then of the connection
         self._pinged = None  # ticks: PINGREQ that was not answered
@@ -89,10 +85,6 @@ class MQTTClient:
         """Set what the broker publishes when it loses the client; from the next connection on."""
         self._will = topic, msg, retain, qos
 
-    def set_callback(self, f):
-        """Call f(topic, msg), both bytes, for each message received; those longer than `limit` are thrown away."""
-        self._callback = f
-
     @property
     def pending(self):
         """Return how many messages are on the way: sent, and not in the acknowledged prefix."""
@@ -103,16 +95,6 @@ class MQTTClient:
         while not self.connected:
             await self._up.wait()
         return self.generation
-
-    async def subscribe(self, topic, qos=1):
-        """Ask for `topic`, now and on each connection whose broker may not know of it. Does not wait for an answer."""
-        self._topics[topic] = qos
-        self._owed += 1
-        try:
-            await self._admit(0, 1, self.generation)
-            self._subscribe({topic: qos})
-        except Stale:
-            pass  # the next connection asks for all
 
     async def publish(self, topic, msg, retain=False, qos=1, token=None, generation=None):
         """Send one message, str or bytes, when there is room. `generation` None is the connection of now.
@@ -145,7 +127,7 @@ class MQTTClient:
 
     async def close(self, ms=1000):
         """Take leave of the broker, within `ms`, so that it does not publish the last will. `run` ends, for good."""
-        self._closed = True
+        self.closed = True
         self._link.put(packet.DISCONNECT)
         await self.flush(ms)
         self._lose("")
@@ -154,7 +136,7 @@ class MQTTClient:
     async def run(self, beat=lambda: None):
         """Keep the connection until `close`; call `beat()` at least every 2 s. Raises nothing but CancelledError."""
         try:
-            while not self._closed:
+            while not self.closed:
                 self._began = ticks_ms()
                 self.state = "connecting"
                 try:
@@ -169,7 +151,7 @@ class MQTTClient:
                 self._link.stop()
                 self._delay = min(2 * self._delay or _BACKOFF_MS, _LONGEST_MS)
                 left = self._delay * (512 + self.random(10)) >> 10
-                while left > 0 and not self._closed:
+                while left > 0 and not self.closed:
                     await self.sleep_ms(min(left, _BEAT_MS))
                     left -= _BEAT_MS
                     beat()
@@ -202,49 +184,37 @@ class MQTTClient:
             return
         if isinstance(error, packet.Malformed):
             self.stats["malformed"] += 1
-        if error and not self._closed:
-            self.error = str(error)
-        self.state = "lost"
+        if isinstance(error, ValueError):
+            error = once.call(_HELLO, "refusal", error)
+        text = str(error)
+        if text and not self.closed:
+            self.error = text
+        self.state = text if text.startswith("refused") else "lost"
         self.connected = False
         self._up.clear()
         self._window.clear()
         self._link.moved.set()
 
     def _received(self, kind):
-        decoder, stats = self._link.decoder, self.stats
+        decoder = self._link.decoder
         if self.state != ("connecting" if kind == packet.CONNACK else "connected"):
             raise packet.Malformed("packet %d out of turn" % kind)
         if kind == packet.CONNACK:
             self._connack(decoder.code, decoder.session)
         elif kind in (packet.PUBACK, packet.SUBACK):
-            mark = decoder.pid
-            if kind == packet.SUBACK:
-                mark = -mark
-                self._owed = max(0, self._owed - 1)
-                stats["refused"] += decoder.code == 128
-            stats["acked" if self._window.ack(mark, self.on_ack) else "stray"] += 1
+            mark = -decoder.pid if kind == packet.SUBACK else decoder.pid
+            self.stats["acked" if self._window.ack(mark, self.on_ack) else "stray"] += 1
             self._link.moved.set()
         elif kind == packet.PINGRESP:
             self._pinged = None
-        else:
-            if kind == packet.OVERSIZE:
-                stats["oversize"] += 1
-            else:
-                stats["received"] += 1
-                try:
-                    self._callback(decoder.topic, decoder.msg)
-                except Exception as error:  # acknowledged all the same: it would come, and fail, again and again
-                    stats["raised"] += 1
-                    self.error = "callback: %r" % error
-            if decoder.pid:
-                self._link.put(packet.puback(decoder.pid))
+        elif decoder.pid:  # of a message: not acknowledged, it would come again and again
+            self._link.put(packet.puback(decoder.pid))
 
     def _connack(self, code, session):
         if code:
             if code in (4, 5):  # nothing that time heals
                 self._delay = _LONGEST_MS
             self._lose(once.call(_HELLO, "refusal", code))
-            self.state = self.error
             return
         self.stats["connects"] += 1
         self._began = ticks_ms()
@@ -252,14 +222,7 @@ class MQTTClient:
         self.connected = True
         self.generation += 1
         self.state = "connected"
-        if self._topics and (self._owed or not session):
-            self._owed = 1
-            self._subscribe(self._topics)
         self._up.set()
-
-    def _subscribe(self, topics):
-        pid = self._window.add(0, ticks_ms(), subscription=True)
-        self._link.put(once.call(_HELLO, "subscribe", pid, topics))
 
     async def _admit(self, size, qos, generation):
         """Wait until the message may go over the connection `generation`."""

@@ -1,4 +1,4 @@
-"""Packets at the begin of a connection, needed once for each: CONNECT and SUBSCRIBE, and why a CONNECT was refused.
+"""Packets at the begin of a connection, needed once for each: CONNECT and SUBSCRIBE; and why there is none.
 
 Numbers in brackets are sections of the OASIS standard of MQTT 3.1.1.
 """
@@ -44,6 +44,8 @@ def subscribe(pid, topics):
     return _packet(0x82, body)
 
 
-def refusal(code):
-    """Return in words what the return code of a CONNACK says (3.2.2.3)."""
-    return "refused: " + (_REFUSED[code] if code < len(_REFUSED) else str(code))
+def refusal(why):
+    """Return in words what the return code of a CONNACK says (3.2.2.3), or the ValueError of a TLS handshake."""
+    if isinstance(why, ValueError):  # we refuse the broker: what is wrong with its certificate, in lines
+        return "refused: " + " ".join(str(why).split())
+    return "refused: " + (_REFUSED[why] if why < len(_REFUSED) else str(why))

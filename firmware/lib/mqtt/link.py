@@ -14,7 +14,11 @@ LIMIT = 1024  # bytes of small packets that are written at once
 
 
 async def resolve(host, port):
-    """Return (family, type, proto, address) of a TCP server. Blocks until the name server answers."""
+    """Return (family, type, proto, address) of a TCP server; OSError when its name has no address."""
+    if ":" not in host and not host.replace(".", "").isdigit():  # a name: only then is the resolver imported
+        from lib import dns
+
+        host = await dns.resolve(host)
     family, kind, proto, _, address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0]
     return family, kind, proto, address
 
