@@ -1,7 +1,7 @@
 """Makes the outlets from the configuration: needed at start only. What an outlet does not use is not imported."""
 from gateway import data, log
-from gateway.dating import Dating
 from gateway.northbound import Northbound
+from gateway.replay import Dating
 from gateway.uplink import Outlet
 
 
