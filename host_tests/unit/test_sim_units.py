@@ -295,8 +295,9 @@ def test_a_spec_is_refused_with_every_problem_at_once(tmp_path):
 
 def test_a_spec_with_doubles_and_unknown_names_is_refused(tmp_path):
     units = [dict(GOOD["units"][0]), dict(GOOD["units"][0], profile="no-such")]
+    units.append({"serial": "SN-3", "address": 3, "profile": "sunspec"})  # its registers are not the profile's
     output = refused(tmp_path, json.dumps({"units": units, "faults": [{"kind": "crc", "serial": "SN-9"}]}))
-    for path in ("units[1].serial", "units[1].address", "units[1].profile", "faults[0].serial"):
+    for path in ("units[1].serial", "units[1].address", "units[1].profile", "units[2].profile", "faults[0].serial"):
         assert path in output
 
 

@@ -54,6 +54,8 @@ def problems(spec: Any, profiles: Path) -> list[Problem]:
                 found.append((f"units[{i}].{key}", json.dumps(unit[key]), f"another than that of units[{first}]"))
         if not (profiles / f"{unit['profile']}.json").is_file():
             found.append((f"units[{i}].profile", unit["profile"], f"a file in {profiles}"))
+        elif json.loads((profiles / f"{unit['profile']}.json").read_text()).get("proto", "modbus") != "modbus":
+            found.append((f"units[{i}].profile", unit["profile"], "a Modbus profile: registers are laid out by it"))
     serials = {unit["serial"] for unit in spec["units"]}
     for i, fault in enumerate(spec.get("faults", ())):
         if fault.get("serial", next(iter(serials))) not in serials:
