@@ -26,6 +26,12 @@ class Replay:
         self._reader = journal.reader(ordinal)
         self._decoder = Decoder(names)
         self._dating = dating
+        self.start(ordinal)
+
+    def start(self, ordinal):
+        """Go to `ordinal`. For each new connection a new Replay would cut up the heap."""
+        self._reader.start(ordinal)
+        self._decoder.forget()
         self._from = ordinal
         self._next = 0  # ordinal of the frame's next record
         self._left = 0  # records of the frame that are still to come

@@ -53,6 +53,7 @@ class Outlet:
         self._sent = self._fresh = 0  # the ordinal after the newest sent; which of the last were not late, a bit each
         self._near = False
         self.asked = None
+        self._replay = Replay(journal, northbound.names, dating, self.acked)
 
     @property
     def behind(self):
@@ -86,7 +87,8 @@ class Outlet:
             self._tell(self.acked, self.journal.first, True)
             replay = self._archive.replay(self.acked)
         else:
-            replay = Replay(self.journal, self.northbound.names, self.dating, self.acked)
+            replay = self._replay
+            replay.start(self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted:
@@ -102,7 +104,8 @@ class Outlet:
                     self.acked = max(self.acked, after)
                 self._tell(first, after, False)
             if replay.done is not None:
-                replay = Replay(self.journal, self.northbound.names, self.dating, replay.done)
+                done, replay = replay.done, self._replay
+                replay.start(done)
                 continue
             self.keep()
             if record is None:

@@ -275,7 +275,7 @@ def test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_a
     northbound = Northbound("f", "g", Names(), {}, pole.epoch, 1)
     dating = Dating(pole.journal, pole.clock, 1)
     config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
-    outlet = Outlet(config, {}, pole.journal, 1, northbound, dating, pole.clock, 0, pole.recorder, pole.archive)
+    outlet = Outlet(config, {}, northbound, pole.journal, 1, dating, pole.clock, 0, pole.recorder, pole.archive)
     client, first = outlet.client, pole.journal.first
     client.room = 10000
 

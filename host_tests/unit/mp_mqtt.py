@@ -406,13 +406,16 @@ async def test_nothing_is_sent_twice_on_a_live_connection_and_a_missing_ack_ends
 async def test_small_messages_share_a_write_and_long_ones_have_their_own():
     writes = []
 
-    class Recorder(asyncio.StreamReader):
-        async def drain(self):
-            writes.append(len(self.out_buf))
-            await super().drain()
+    class Recorder(Tls):
+        def write(self, data):
+            writes.append(len(data))
+            return self._sock.write(data)
 
-    asyncio.StreamReader = Recorder
-    broker, client, peer = await connected()
+    class Recording(Context):
+        def wrap_socket(self, sock, server_hostname, do_handshake_on_connect):
+            return Recorder(sock)
+
+    broker, client, peer = await connected(ssl=Recording())
     del writes[:]
     for size in (292, 292, 292, 500, 1500, 93):
         await client.publish("t", bytes(size))

@@ -45,6 +45,12 @@ def test_names_of_a_class_and_of_its_base_in_another_module_stay_two():
     assert spelled == {"_a", "_b"}
 
 
+def test_a_private_name_of_somebody_else_is_left_alone():
+    assert short(one="asyncio.core._io_queue.queue_read(_sock)\n_sock = 1")["one"] == (
+        "asyncio.core._io_queue.queue_read(_a)\n_a = 1"
+    )
+
+
 def test_an_argument_passed_by_name_keeps_it():
     shipped = short(one="def sent(topic, retain):\n    return (topic, retain)", two="sent(b'', retain=True)")
     assert shipped["one"].splitlines()[0] == "def sent(_a, retain):"

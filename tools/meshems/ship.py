@@ -45,6 +45,19 @@ def _names(tree: ast.AST) -> Iterator[str]:
             yield from node.names
 
 
+def _bound(tree: ast.AST) -> set[str]:
+    """Return the names that a tree gives a meaning: what it defines, assigns or takes."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.id if isinstance(node, ast.Name) else node.attr)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+    return found
+
+
 def _constants(tree: ast.Module) -> set[str]:
     """Return the names that mpy-cross replaces by their values: `_X = const(1)`."""
     found = set()
@@ -138,11 +151,12 @@ def shorten(trees: Mapping[str, ast.Module]) -> None:
     places = defaultdict(set)  # private name: modules that it stands in
     taken: dict[str, set[str]] = {}  # module: spellings in use there
     passed = set()  # names by which arguments are passed
+    bound = set().union(*map(_bound, trees.values()))  # what nobody here binds belongs to others: core._io_queue
     for path, tree in trees.items():
         constants = _constants(tree)
         taken[path] = {name for name in _names(tree) if _private(name) and len(name) <= 3} | constants
         for name in _names(tree):
-            if _private(name) and name not in constants:
+            if _private(name) and name not in constants and name in bound:
                 places[name].add(path)
         passed |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
     families = _families(trees)

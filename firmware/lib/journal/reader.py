@@ -8,9 +8,13 @@ class Reader:
     def __init__(self, journal, ordinal):
         self._journal = journal
         self._frame = Frame(journal.dev)
+        self.start(ordinal)
+
+    def start(self, ordinal):
+        """Start anew with the block that holds `ordinal`."""
         self._expect = ordinal
         self.lost = 0
-        self._enter(journal._last(1, ordinal), True)
+        self._enter(self._journal._last(1, ordinal), True)
 
     def _enter(self, seq, taken):
         """Go to a block; `taken`: what may lie before it, the ring has taken."""
