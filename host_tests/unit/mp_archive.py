@@ -16,19 +16,19 @@ from lib.journal import Journal
 from mp_uplink import Client, Life
 
 HEAP = {
-    "test_each_meter_is_there_once_a_quarter_with_its_values_and_times": "8M",
-    "test_it_begins_in_the_middle_and_goes_on_in_the_journal": "8M",
-    "test_a_reboot_goes_on_where_it_was": "8M",
-    "test_an_undated_boot_is_placed_in_its_bracket": "8M",
-    "test_a_boot_that_learns_the_time_later_is_dated": "8M",
-    "test_after_the_journal_was_formatted_nothing_old_is_sent_under_new_numbers": "8M",
-    "test_a_cut_at_any_operation_leaves_neither_a_hole_nor_a_double": "8M",
-    "test_an_ordinal_that_the_archive_has_is_never_given_again": "8M",
-    "test_a_worn_archive_costs_records_of_its_own_and_nothing_else": "8M",
-    "test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_and_one_event": "8M",
-    "test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none": "8M",
-    "test_a_meter_that_stays_silent_is_there_once_a_quarter_too": "8M",
-    "test_each_view_of_a_meter_and_its_interval_is_there_once_a_quarter": "8M",
+    "test_each_meter_is_there_once_a_quarter_with_its_values_and_times": "24M",
+    "test_it_begins_in_the_middle_and_goes_on_in_the_journal": "24M",
+    "test_a_reboot_goes_on_where_it_was": "24M",
+    "test_an_undated_boot_is_placed_in_its_bracket": "24M",
+    "test_a_boot_that_learns_the_time_later_is_dated": "24M",
+    "test_after_the_journal_was_formatted_nothing_old_is_sent_under_new_numbers": "24M",
+    "test_a_cut_at_any_operation_leaves_neither_a_hole_nor_a_double": "24M",
+    "test_an_ordinal_that_the_archive_has_is_never_given_again": "24M",
+    "test_a_worn_archive_costs_records_of_its_own_and_nothing_else": "24M",
+    "test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_and_one_event": "24M",
+    "test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none": "24M",
+    "test_a_meter_that_stays_silent_is_there_once_a_quarter_too": "24M",
+    "test_each_view_of_a_meter_and_its_interval_is_there_once_a_quarter": "24M",
 }
 T0 = 1782138600000
 COLUMNS = "\n1.8.0 kWh -3\n16.7.0 W -3\n32.7.0 V -3\n14.7.0 Hz -3"
