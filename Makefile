@@ -26,7 +26,9 @@ picture: .venv/.run
 
 test: .venv/.dev
 	@command -v mosquitto >/dev/null || { echo "make test: mosquitto is missing: apt-get install mosquitto" >&2; exit 1; }
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto host_tests/unit $(ARGS); unit=$$?; \
+	$(BIN)/python -m pytest host_tests/system $(ARGS); system=$$?; \
+	case $$unit,$$system in 0,0|0,5|5,0) ;; *) exit 1;; esac  # 5: ARGS chose no test of them
 
 bench: .venv/.dev
 	@$(BIN)/meshems bench $(ARGS)

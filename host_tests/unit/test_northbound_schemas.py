@@ -13,7 +13,16 @@ from lib import proto
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "northbound"
 KINDS = ("telemetry", "event", "status", "gateway")
 EXAMPLES = sorted(path.name for path in FOLDER.glob("*.example.json"))
-MISSING = object()
+
+
+class Missing:
+    """Stands for a member that is left out."""
+
+    def __repr__(self):
+        return "missing"
+
+
+MISSING = Missing()
 
 
 def rules(kind):
