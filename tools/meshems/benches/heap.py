@@ -227,12 +227,17 @@ def measure(bench: rig.Rig, factor: float, say: Callable[[str], None]) -> Heap:
         smallest = ready.smallest()
         say("heap: what lives on it")
         live = ready.live()
+    return Heap(smallest, standins(bench, ready.names), live, ready.tries, factor)
+
+
+def standins(bench: rig.Rig, names: int) -> list[tuple[str, int]]:
+    """Return (stand-in, bytes that it keeps on the heap) beside a gateway with so many names in its table."""
     conf = rig.config(rig.meters(PROFILES), 1, EVERY_S)
     bare = bench.script(bench.state("standins", conf), "standins.py", "0", "1")
     bare.result(10)
-    firmware = ready.names - _names(bare)
+    firmware = names - _names(bare)
     sizes = bench.script(bench.state("standins-in-place", conf), "standins.py", str(firmware), "1").result(10)
-    return Heap(smallest, [(name, size) for name, size in sizes], live, ready.tries, factor)
+    return [(name, size) for name, size in sizes]
 
 
 def _names(process: rig.Process) -> int:
