@@ -168,7 +168,7 @@ class _HalfOpen:
             process = bench.script(state, "uplink_publish.py", str(way.port), "0", str(SIZE), mode)
             while "up" not in process.lines and process.running:
                 time.sleep(0.01)
-            time.sleep(3.3)
+            time.sleep(3.3 if mode == "busy" else 0.5)
             way.hole = True
             self._seconds[mode] = process.result(100)["ms"] / 1000
 
