@@ -18,6 +18,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
+from meshems import paths  # noqa: E402
+
+paths.share_firmware()
+
 from meshems.benches.uplink_certs import Authority  # noqa: E402
 from meshems.benches.uplink_proxy import Proxy  # noqa: E402
 from mosquitto import Broker  # noqa: E402
