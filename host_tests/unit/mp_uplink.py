@@ -78,6 +78,7 @@ class Client:
         else:
             self.sent.append(token)
             self.flight.append(token)
+            del self.payloads[:-20]
             self.payloads.append(bytes(message).decode())
 
 

@@ -242,7 +242,9 @@ def _chaos(bench: rig.Rig, say: Callable[[str], None]) -> Report:
 
 
 class _TlsBench(heap.Bench):
-    """The bench of the suite `base`, with TLS on the way."""
+    """The bench of the suite `base`, with TLS on the way, which takes longer."""
+
+    try_s = 3 * heap.TRY_S
 
     def __init__(self, bench: rig.Rig, say: Callable[[str], None]):
         self._authority, self._server = _secured(bench, "server")
