@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def run(say: Callable[[str], None]) -> Iterator[Report]:
         say("uplink: longest steps over TLS")
         yield _steps(bench)
     say(f"uplink: {CHAOS_S} s of faults")
-    yield _chaos(bench, say)
+    yield _chaos(say)
     with rig.Rig() as bench:
         say("uplink: heap with TLS")
         yield _heap(bench, say)
@@ -213,14 +214,13 @@ def _steps(bench: rig.Rig) -> Report:
     )
 
 
-def _chaos(bench: rig.Rig, say: Callable[[str], None]) -> Report:
+def _chaos(say: Callable[[str], None]) -> Report:
     """Run the faults of the system tests."""
     folder = str(paths.ROOT / "host_tests" / "system")
     sys.path.insert(0, folder)
     try:
         chaos = importlib.import_module("chaos")
-        place = bench.root.with_name(bench.root.name + "-chaos")
-        with chaos.Chaos(place, 3) as running:
+        with tempfile.TemporaryDirectory(prefix="meshems-chaos-") as place, chaos.Chaos(Path(place), 3) as running:
             result = running.run(CHAOS_S, say)
     except (ImportError, RuntimeError) as error:
         raise rig.BenchError(f"the chaos run needs what the tests need: {error}") from None
