@@ -11,7 +11,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 help:
 	@echo "make demo     simulated meters, gateways of the real firmware, a broker, a live table"
-	@echo "make test     the whole test suite (needs mosquitto)"
+	@echo "make test     the whole test suite (needs mosquitto and openssl)"
 	@echo "make lint     ruff, mypy against the stubs of the chips, the project's own rules"
 	@echo "make bench    the benchmarks"
 	@echo "make plot     docs/bus.svg and the README's table of the bus, from a run of the benchmark"
@@ -25,7 +25,8 @@ picture: .venv/.run
 	@$(BIN)/meshems demo --gateways 2 --meters 12 --seconds 60 --picture docs/demo.svg $(ARGS)
 
 test: .venv/.dev
-	@command -v mosquitto >/dev/null || { echo "make test: mosquitto is missing: apt-get install mosquitto" >&2; exit 1; }
+	@for name in mosquitto openssl; do command -v $$name >/dev/null || \
+		{ echo "make test: $$name is missing: apt-get install $$name" >&2; exit 1; }; done
 	@$(BIN)/python -m pytest -n auto host_tests/unit $(ARGS); unit=$$?; \
 	$(BIN)/python -m pytest host_tests/system $(ARGS); system=$$?; \
 	case $$unit,$$system in 0,0|0,5|5,0) ;; *) exit 1;; esac  # 5: ARGS chose no test of them

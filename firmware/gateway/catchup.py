@@ -77,6 +77,8 @@ class CatchUp(Outlet):
 
         What lies before that record in its block has the values to which the differences refer.
         """
+        if self.acked < self.journal.first:
+            return  # what is gone, and what an archive has of it, is told and sent as by any outlet
         head = Decoder(self.northbound.names)
         reader = self.journal.reader(self.acked)
         after = 0
@@ -90,6 +92,7 @@ class CatchUp(Outlet):
         buf = bytearray(_LONGEST)
         struct.pack_into("<BH", buf, 0, 1, self.northbound.epoch)
         at = _HEAD
+        after = self.acked
         while True:
             life.beat()
             frame = await self._next(reader, head)
@@ -102,7 +105,9 @@ class CatchUp(Outlet):
             if frame is None:
                 return
             ordinal, count, payload, fresh, place = frame
-            after = ordinal + count
+            if ordinal > after:
+                self._tell(after, ordinal, False)  # damaged
+            after = max(after, ordinal + count)
             flags = (_FRESH if fresh else 0) | (_PLACED if place else 0)
             struct.pack_into("<BIBH", buf, at, flags, ordinal, count, len(payload))
             at += _FRAME

@@ -43,18 +43,15 @@ class Viewed(Meter):
         super().__init__(serial, shortest, slot, None, batches, protocol, link)
         self.all = batches
         self.asked = []  # the views that the last poll was for
-        self._periods = [None] * len(views)
 
     def due(self, now):
         """Return whether a view has to be read at `now`, in s; each is, once a period of its own."""
         periods = [now // view[0] for view in self.views]
-        if periods == self._periods:
+        if periods == self.period:
             return False
-        # with `polls` at 0, as at the start, all is read
-        self.asked = [
-            view for i, view in enumerate(self.views) if not self.polls or periods[i] != self._periods[i]
-        ]  # fmt: skip
-        self._periods = periods
+        every = not self.polls or self.period is None  # at the start, and for who asks now: all is read
+        self.asked = [view for i, view in enumerate(self.views) if every or periods[i] != self.period[i]]
+        self.period = periods
         self.polls = 0
         self.batches = []
         first = 0

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from certs import Authority
+from meshems.benches.uplink_certs import Authority
 from meshems.catchup import Reader
 from meshems.judge import instant_us
 from mosquitto import Broker

@@ -153,6 +153,13 @@ def test_a_serial_a_uart_and_an_uplink_are_named_once():
     assert paths(found(lambda c: c["uplinks"].append(copy(c["uplinks"][0])))) == ["uplinks[1].name"]
 
 
+def test_stored_frames_cannot_be_cut_so_binary_goes_not_with_a_filter():
+    def spoil(c):
+        c["uplinks"][0].update({"catchup": "binary", "filter": {"kinds": ["event"]}})
+
+    assert found(spoil) == [("uplinks[0].catchup", '"binary"', "json beside a filter")]
+
+
 def test_an_address_is_taken_once_a_bus():
     assert found(lambda c: c["meters"][2].update({"address": 1, "bus": 0})) == [
         ("meters[2].address", "1", "another than that of meters[0]")

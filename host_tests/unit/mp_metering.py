@@ -1,7 +1,7 @@
 """gateway/metering: who is asked when, and what a silent or odd meter costs and stores."""
 import asyncio
 
-from gateway import log
+from gateway import calls, log
 from gateway.metering import Bus, Meter
 from lib import proto
 from lib.proto import Fault
@@ -241,3 +241,16 @@ async def test_who_missed_a_poll_is_asked_after_the_others():
     await asyncio.sleep_ms(20)
     task.cancel()
     assert order == [2, 3, 0, 1]
+
+
+def test_a_meter_that_is_asked_for_now_is_due_at_once_and_keeps_its_cadence():
+    made, other = meter([]), meter([])
+    other.serial = "SN-2"
+    assert made.due(10) and other.due(10) and not made.due(11)
+
+    class Gateway:
+        buses = [Bus("bus 0", None, [made, other], Clock(), Recorder())]
+
+    assert calls.read_now(Gateway(), ["SN-1", "SN-9"]) == ["SN-1"]
+    assert made.due(12) and not other.due(12)
+    assert not made.due(13) and made.due(15)

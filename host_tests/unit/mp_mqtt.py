@@ -8,6 +8,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 import fake_broker
 import lib.mqtt as mqtt
 from fake_broker import CONNACK, KEPT, payload_of, pid_of, puback, publish
+from lib import dns
 from lib.mqtt import Stale, inbound, link
 from lib.mqtt.inbound import Subscriber
 
@@ -51,6 +52,14 @@ class Client(Subscriber):
     def start(self):
         self.task = asyncio.create_task(self.run(self.beat))
         return self
+
+
+class Named(Client):
+    """Knows its broker by name."""
+
+    def __init__(self, broker):
+        super().__init__(broker)
+        self._server = ("broker.example.org",) + self._server[1:]
 
 
 async def until(condition):
@@ -793,6 +802,26 @@ async def test_a_certificate_that_is_refused_is_tried_again():
             pass
     await peer.send(CONNACK)
     assert await client.up() == 1
+
+
+async def test_a_broker_by_name_is_asked_for_at_each_attempt():
+    asked = []
+
+    async def resolve(host):
+        asked.append(host)
+        if len(asked) == 1:
+            raise OSError(110)
+        return "127.0.0.1"
+
+    dns.resolve = resolve
+    broker = await fake_broker.listen()
+    client = Named(broker).start()
+    for times in (2, 3):
+        peer = await broker.connection()
+        await client.up()
+        assert asked == ["broker.example.org"] * times
+        peer.close()
+        await until(lambda: not client.connected)
 
 
 # Memory

@@ -1,9 +1,11 @@
 """gateway/uplink: the cursor moves over the acknowledged prefix only, and each connection starts from it."""
 import asyncio
 import json
+import struct
 
 from fake_nor import Nor
 from gateway import clock, uplink
+from gateway.catchup import CatchUp
 from gateway.events import CODES
 from gateway.filtered import FilteredOutlet
 from gateway.northbound import Northbound
@@ -21,10 +23,10 @@ uplink.IDLE_MS = 2
 
 class Ids:
     def columns(self, number):
-        return COLUMNS
+        return COLUMNS if number == 1 else None
 
     def serial(self, slot):
-        return "SN-%d" % slot
+        return "SN-%d" % slot if slot < 3 else None
 
 
 class Clock:
@@ -76,6 +78,7 @@ class Client:
         else:
             self.sent.append(token)
             self.flight.append(token)
+            del self.payloads[:-20]
             self.payloads.append(bytes(message).decode())
 
 
@@ -411,3 +414,72 @@ async def test_what_is_not_for_an_outlet_counts_as_delivered_when_nothing_is_on_
     pole.client.connect()
     await pole.serve()
     assert pole.outlet.acked == pole.journal.next
+
+
+class Dense(Pole):
+    """Catches up in binary; what it sends is kept as (topic, payload)."""
+
+    def make(self):
+        northbound = Northbound("f", "g", Ids(), {1: 60}, 7, 1)
+        config = {"name": "operator", "host": "192.0.2.1", "catchup": "binary"}
+        dating = Dating(self.journal, self.clock, 1)
+        made = CatchUp(config, {}, northbound, self.journal, 1, dating, self.clock, 0, self.recorder)
+        publish = made.client.publish
+        self.binary = []
+
+        async def spied(topic, message, **more):
+            if "/catchup" in topic:
+                self.binary.append((topic[14:], bytes(memoryview(message)), more.get("token"), more.get("retain")))
+            else:
+                await publish(topic, message, **more)
+
+        made.client.publish = spied
+        return made
+
+
+def frames(message):
+    """[(flags, ordinal, count)] of a catch-up message, by its document."""
+    assert message[:3] == b"\1\7\0"
+    at, found = 3, []
+    while at < len(message):
+        flags, ordinal, count, length = struct.unpack_from("<BIBH", message, at)
+        found.append((flags, ordinal, count))
+        at += 8 + length + (11 if flags & 2 else 0)
+    assert at == len(message)
+    return found
+
+
+async def test_what_waited_goes_in_binary_and_what_is_fresh_in_json():
+    pole = Dense(40)
+    ahead = 1000 * 3600
+    now = pole.clock.at
+    pole.clock.now = lambda: (now(clock.uptime_ms())[0] + ahead, 10)
+    pole.client.connect()
+    await pole.serve()
+    names = [(topic, retain) for topic, _, token, retain in pole.binary if token is None]
+    assert names[0] == ("/catchup/meters", True) and names[1] == ("/catchup/schema/1", True)
+    messages = [(payload, token) for _, payload, token, _ in pole.binary if token is not None]
+    told = [frame for payload, _ in messages for frame in frames(payload)]
+    assert [ordinal for _, ordinal, _ in told] == list(range(40)) and told[0][0] == 1
+    assert [token for _, token in messages][-1] == 39 and all(len(payload) <= 1024 for payload, _ in messages)
+    pole.clock.at = lambda uptime: (now(uptime)[0] + ahead, 10)
+    pole.read(40)
+    await pole.serve()
+    assert pole.client.sent[-1] == 40
+
+
+async def test_nothing_goes_in_binary_when_nothing_has_waited():
+    pole = Dense(5)
+    pole.client.connect()
+    await pole.serve()
+    assert pole.client.sent == [0, 1, 2, 3, 4] and not pole.binary
+
+
+async def test_binary_begins_with_the_block_so_that_every_difference_has_its_key():
+    pole = Dense(30)
+    pole.clock.now = lambda: (pole.clock.at(clock.uptime_ms())[0] + 3600000, 10)
+    pole.outlet.acked = 20
+    pole.client.connect()
+    await pole.serve()
+    messages = [payload for _, payload, token, _ in pole.binary if token is not None]
+    assert frames(messages[0])[0] == (1, 0, 1)

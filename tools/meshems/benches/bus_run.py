@@ -8,19 +8,16 @@
 import itertools
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meshems import paths
-from meshems.benches import rig
+from meshems.benches import peer, rig
 from meshems.benches.bus_judge import Poll, Record
 from meshems.run import die_with_parent
 from meshems.sim.line import Settings
@@ -67,29 +64,8 @@ class Run:
 
 
 def fetch() -> Path:
-    """Return the folder with micropython-modbus, fetched once, by pip as it is configured; its hash is checked.
-
-    The package has no setup.py, so pip ends with an error after it has checked and unpacked it: what counts is that
-    the file is there.
-    """
-    if (UMODBUS_FOLDER / "umodbus" / "serial.py").exists():
-        return UMODBUS_FOLDER
-    with tempfile.TemporaryDirectory(prefix="meshems-peer-") as name:
-        folder = Path(name)
-        wanted = folder / "wanted.txt"
-        wanted.write_text(f"{UMODBUS}=={UMODBUS_VERSION} --hash=sha256:{UMODBUS_SHA256}\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-clean", "--no-binary", ":all:"]
-        done = subprocess.run(
-            [*pip, "--require-hashes", "--dest", str(folder / "out"), "--requirement", str(wanted)],
-            env=dict(os.environ, TMPDIR=name, PIP_DISABLE_PIP_VERSION_CHECK="1"), capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        found = list(folder.glob("pip-download-*/*/umodbus"))
-        if not found:
-            why = re.sub(r"https?://\S+", "the index", (done.stderr.strip().splitlines() or ["no reason"])[-1])
-            raise rig.BenchError(f"{UMODBUS} {UMODBUS_VERSION} could not be fetched: {why}")
-        shutil.copytree(found[0], UMODBUS_FOLDER / "umodbus")
-    return UMODBUS_FOLDER
+    """Return the folder with micropython-modbus, fetched once; its hash is checked."""
+    return peer.fetch(UMODBUS, UMODBUS_VERSION, UMODBUS_SHA256, "umodbus", UMODBUS_FOLDER)
 
 
 class Runner:

@@ -125,7 +125,9 @@ class Heap:
 
 
 class Bench:
-    """The line, the broker and the prepared flash, ready for tries."""
+    """The line, the broker and the prepared flash, ready for tries of at most `try_s`."""
+
+    try_s = TRY_S
 
     def __init__(self, bench: rig.Rig, say: Callable[[str], None]):
         self._rig = bench
@@ -189,8 +191,8 @@ class Bench:
                 return ""
             if not process.running:
                 return f"it ended: {process.tail()}"
-            if time.monotonic() - process.began > TRY_S:
-                return f"not done after {TRY_S:g} s: {arrivals}"
+            if time.monotonic() - process.began > self.try_s:
+                return f"not done after {self.try_s:g} s: {arrivals}"
             time.sleep(0.02)
 
     def live(self) -> dict[str, int]:
@@ -227,12 +229,17 @@ def measure(bench: rig.Rig, factor: float, say: Callable[[str], None]) -> Heap:
         smallest = ready.smallest()
         say("heap: what lives on it")
         live = ready.live()
+    return Heap(smallest, standins(bench, ready.names), live, ready.tries, factor)
+
+
+def standins(bench: rig.Rig, names: int) -> list[tuple[str, int]]:
+    """Return (stand-in, bytes that it keeps on the heap) beside a gateway with so many names in its table."""
     conf = rig.config(rig.meters(PROFILES), 1, EVERY_S)
     bare = bench.script(bench.state("standins", conf), "standins.py", "0", "1")
     bare.result(10)
-    firmware = ready.names - _names(bare)
+    firmware = names - _names(bare)
     sizes = bench.script(bench.state("standins-in-place", conf), "standins.py", str(firmware), "1").result(10)
-    return Heap(smallest, [(name, size) for name, size in sizes], live, ready.tries, factor)
+    return [(name, size) for name, size in sizes]
 
 
 def _names(process: rig.Process) -> int:
