@@ -1,54 +1,37 @@
-"""Starts the gateway and ends it: one supervised task for each bus, each outlet, the recorder, network and time.
+"""Starts the gateway and ends it.
 
-What is not configured is not imported, and what is needed at start only (gateway/build) is forgotten after it.
+What is not configured is not imported, and what is needed at start only (gateway/build, gateway/tasks) is forgotten
+after it.
 """
 import asyncio
 import gc
 
 import machine
-from micropython import const
 
 from gateway import log
 from gateway.health import WATCHDOG_MS, Health
+from gateway.records import INFO, ONCE
 from lib import once
-
-_BUS_LIMIT_MS = const(20000)  # the longest that a task may show no life; the watchdog bites WATCHDOG_MS later
-_UPLINK_LIMIT_MS = const(60000)
-_TASK_LIMIT_MS = const(10000)
 
 
 class Gateway:
-    """Everything that one configuration describes; `run` starts it."""
+    """Everything that one configuration describes; `run` starts it. `report_ms`: from one report to the next."""
 
     def __init__(self, conf, secrets, problems):
         from gateway import build
 
         made = build.parts(conf, secrets, problems)
-        self.clock, self.journal, self.recorder, self.buses, self.outlets, self._archive = made
-        self._ntp = conf["clock"]["ntp"]
-        self._wifi = conf["network"].get("wifi")
-        self._password = secrets.get("network", {}).get("wifi", {}).get("password")
+        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = made
+        self.report_ms = conf["health"]["every"] * 1000
+        self._start = conf, secrets
 
     async def run(self):
         """Start every task and supervise them; never returns."""
-        self.health = health = Health(machine.WDT(timeout=WATCHDOG_MS))
-        health.keep("recorder", self.recorder.run, _TASK_LIMIT_MS)
-        for bus in self.buses:
-            health.keep(bus.name, bus.run, _BUS_LIMIT_MS)
-        for outlet in self.outlets:
-            health.keep("link " + outlet.name, outlet.link, _UPLINK_LIMIT_MS)
-            health.keep("uplink " + outlet.name, outlet.run, _UPLINK_LIMIT_MS)
-        if self._archive:
-            health.keep("archive", self._archive.run, _TASK_LIMIT_MS)
-        if self._wifi:
-            from gateway.network import Station
-
-            health.keep("network", Station(self._wifi["ssid"], self._password).run, _TASK_LIMIT_MS)
-        if self._ntp:
-            from gateway.timesync import TimeSync
-
-            health.keep("clock", TimeSync(self._ntp, self.clock, self.recorder).run, _BUS_LIMIT_MS)
-        await health.run()
+        self.health = Health(machine.WDT(timeout=WATCHDOG_MS))
+        once.call("gateway.tasks", "start", self, *self._start)
+        self._start = None
+        self.recorder.event(0, "restarted", INFO, ONCE, {"boot": self.recorder.boot, "cause": machine.reset_cause()})
+        await self.health.run()
 
 
 def _made():

@@ -94,7 +94,8 @@ class Encoder:
                 last[i] = value
             elif tag & KEY:
                 last[i] = 0
-        self._last[slot] = (what, last, self._block)
+        if tag & KEY:
+            self._last[slot] = (what, last, self._block)
         return at
 
 
@@ -186,5 +187,6 @@ class Decoder:
                 delta, at = varint.get_signed(buf, at)
                 last[i] += delta
                 values[i] = last[i]
-        self._last[slot] = (schema, last, self._block)
+        if tag & KEY:
+            self._last[slot] = (schema, last, self._block)
         return schema, values, at, flags

@@ -1,6 +1,6 @@
 """What the gateway says of itself, as a message: needed only when it is due.
 
-    topic, payload = report.message(northbound, gateway, outlet, kept)
+    topic, payload = report.message(outlet)
 
 It is not stored and has no `seq`: the next one says more. Its schema is docs/northbound/gateway.schema.json.
 """
@@ -11,16 +11,20 @@ import esp32
 import machine
 
 from gateway import VERSION, clock, log
+from gateway.uplink import FIRST_REPORT_MS
 from lib import civil, once, proto
 
 _SHORTEST = 4  # characters of a secret that is looked for; shorter ones would hide words
 
 
-def message(northbound, gateway, outlet, kept):
-    """Return (topic, payload) for `outlet`; `kept`: with the log that the last reset left, secrets taken out.
+def message(outlet):
+    """Return (topic, payload) for `outlet`; the first has the log that the last reset left, secrets taken out.
 
     The payload is written into the northbound's buffer piece by piece: there is no room for it twice.
     """
+    northbound, gateway = outlet.northbound, outlet.gateway
+    kept = outlet.report_at == FIRST_REPORT_MS
+    outlet.report_at = clock.uptime_ms() + gateway.report_ms
     northbound._at = 0
     put = northbound._put
     mark, secrets = once.call("gateway.parsed", "kept")

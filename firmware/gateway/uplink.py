@@ -14,6 +14,7 @@ from lib.mqtt import MQTTClient, Stale
 
 IDLE_MS = 200  # between two looks for new records
 _INBOUND = const(128)  # bytes of a packet from the broker: acknowledgements, as nothing is subscribed to
+FIRST_REPORT_MS = 60000  # not while everything starts
 _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 _STANDING = const("gateway.standing")
 _NEAR = const(8)  # less than this part of the ring is left until records are overwritten that were not delivered
@@ -25,6 +26,9 @@ class Outlet:
 
     `asked` is None or (begin, end) in unix ms: records of that span are to be sent again, then it is None.
     """
+
+    gateway = None  # whose reports are sent too; the next one at this uptime in ms:
+    report_at = FIRST_REPORT_MS
 
     def __init__(
         self, config, secrets, northbound, journal, cursor, dating, now, problems, recorder, archive=None, ssl=None
@@ -94,6 +98,9 @@ class Outlet:
             if self._clock.trusted() != trusted:
                 trusted = self._clock.trusted()
                 await self._status(generation, trusted)
+            if self.gateway and clock.uptime_ms() >= self.report_at:
+                topic, payload = once.call("gateway.report", "message", self)
+                await self.client.publish(topic, payload, generation=generation)
             if self.asked:
                 await once.call("gateway.again", "send", self, generation, life)
             record = await replay.next()

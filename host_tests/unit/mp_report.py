@@ -6,6 +6,7 @@ from gateway import clock, log, parsed, report
 from gateway.names import Names
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
+from gateway.uplink import FIRST_REPORT_MS
 from lib import proto
 from lib.journal import Journal
 
@@ -45,13 +46,16 @@ def gateway():
     recorder.commit()
     health = Any(lives=[Any(name="recorder", deaths=0), Any(name="bus 0", deaths=1)])
     buses = [Any(meters=[asked, never])]
-    return Any(clock=now, journal=journal, recorder=recorder, buses=buses, outlets=outlets, health=health)
+    made = Any(clock=now, journal=journal, recorder=recorder, buses=buses, outlets=outlets, health=health)
+    made.report_ms = 900000
+    outlets[0].gateway, outlets[0].report_at = made, FIRST_REPORT_MS
+    outlets[0].northbound = Northbound("feeder-01", "pole-07", Names(["SN-1"], {1: "\n1.8.0 kWh -3"}), {}, 0, 1)
+    return made
 
 
-def said(made, kept=True, secrets=None):
+def said(made, secrets=None):
     parsed.kept = lambda: (0x5F0C31AA, {} if secrets is None else secrets)
-    northbound = Northbound("feeder-01", "pole-07", Names(["SN-1"], {1: "\n1.8.0 kWh -3"}), {}, 0, 1)
-    topic, payload = report.message(northbound, made, made.outlets[0], kept)
+    topic, payload = report.message(made.outlets[0])
     assert topic == "openami/v1/feeder-01/pole-07/gateway/telemetry"
     return json.loads(bytes(payload).decode())
 
@@ -78,16 +82,16 @@ def test_the_log_of_the_last_reset_comes_once_and_without_secrets():
     log.error("uplink", "tried hunter2 and a long one")
     log.info("uplink", "nobody keeps this")
     secrets = {"uplinks": {"operator": {"username": "me", "password": "hunter2"}}, "wifi": {"password": "a long one"}}
-    body = said(gateway(), secrets=secrets)
+    made = gateway()
+    body = said(made, secrets)
     assert len(body["log"]) == 1 and body["log"][0].endswith("E uplink: tried *** and ***")
-    assert "log" not in said(gateway(), kept=False)
+    assert 899000 < made.outlets[0].report_at - clock.uptime_ms() <= 900000
+    assert "log" not in said(made, secrets)
 
 
 def test_without_knowing_the_secrets_no_log_leaves():
     parsed.kept = lambda: (0, None)
-    made = gateway()
-    northbound = Northbound("f", "g", Names([], {}), {}, 0, 1)
-    assert b'"log"' not in bytes(report.message(northbound, made, made.outlets[0], True)[1])
+    assert b'"log"' not in bytes(report.message(gateway().outlets[0])[1])
 
 
 def test_of_a_secret_within_another_nothing_stays():
