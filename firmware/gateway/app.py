@@ -26,7 +26,7 @@ class Gateway:
         made = build.parts(conf, secrets, problems)
         self.clock, self.journal, self.recorder, self.buses, self.outlets, self._archive = made
         self._ntp = conf["clock"]["ntp"]
-        self._wifi = conf["network"].get("wifi")
+        self._network = conf["network"]
         self._password = secrets.get("network", {}).get("wifi", {}).get("password")
 
     async def run(self):
@@ -40,15 +40,29 @@ class Gateway:
             health.keep("uplink " + outlet.name, outlet.run, _UPLINK_LIMIT_MS)
         if self._archive:
             health.keep("archive", self._archive.run, _TASK_LIMIT_MS)
-        if self._wifi:
-            from gateway.network import Station
-
-            health.keep("network", Station(self._wifi["ssid"], self._password).run, _TASK_LIMIT_MS)
+        if self._network:
+            self._connect()
         if self._ntp:
             from gateway.timesync import TimeSync
 
             health.keep("clock", TimeSync(self._ntp, self.clock, self.recorder).run, _BUS_LIMIT_MS)
         await health.run()
+
+    def _connect(self):
+        """Start the ways to the net that are configured, and let the outlets know which one carries."""
+        way = None
+        if "wifi" in self._network:
+            from gateway.network import Station
+
+            way = Station(self._network["wifi"], self._password, self.recorder)
+            self.health.keep("network", way.run, _TASK_LIMIT_MS)
+        if self._network.get("ethernet"):
+            from gateway.ethernet import Ethernet
+
+            way = Ethernet(self._network["ethernet"], way, self.recorder)
+            self.health.keep("ethernet", way.run, _TASK_LIMIT_MS)
+        for outlet in self.outlets:
+            outlet.network = way
 
 
 def _made():
