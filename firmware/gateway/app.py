@@ -41,28 +41,12 @@ class Gateway:
         if self._archive:
             health.keep("archive", self._archive.run, _TASK_LIMIT_MS)
         if self._network:
-            self._connect()
+            once.call("gateway.ways", "start", self, self._network, self._password)
         if self._ntp:
             from gateway.timesync import TimeSync
 
             health.keep("clock", TimeSync(self._ntp, self.clock, self.recorder).run, _BUS_LIMIT_MS)
         await health.run()
-
-    def _connect(self):
-        """Start the ways to the net that are configured, and let the outlets know which one carries."""
-        way = None
-        if "wifi" in self._network:
-            from gateway.network import Station
-
-            way = Station(self._network["wifi"], self._password, self.recorder)
-            self.health.keep("network", way.run, _TASK_LIMIT_MS)
-        if self._network.get("ethernet"):
-            from gateway.ethernet import Ethernet
-
-            way = Ethernet(self._network["ethernet"], way, self.recorder)
-            self.health.keep("ethernet", way.run, _TASK_LIMIT_MS)
-        for outlet in self.outlets:
-            outlet.network = way
 
 
 def _made():

@@ -16,25 +16,7 @@ from gateway.network import Way
 _FIRST_S = const(15)  # a cable has an address so long after the start ...
 _LOST_S = const(3)  # ... and is without one no longer than this
 _BACK_S = const(30)  # so long it has to be good before Wi-Fi is left
-_PINS = ("spi", "sck", "mosi", "miso", "cs", "int")
 _NONE = const("0.0.0.0")
-
-
-def wired(conf, board):
-    """Return the number of problems of an `ethernet` in `conf`, the configuration's `network`, on this board.
-
-    Without one, the board's pins stand in its place afterwards, else nothing does.
-    """
-    pins = board.get("ethernet", {})
-    missing = [name for name in _PINS if name not in pins]
-    conf["ethernet"] = pins
-    if not missing:
-        return 0
-    del conf["ethernet"]
-    found = "a board without Ethernet" if not pins else "a board that does not say " + ", ".join(missing)
-    allowed = "a W5500 with its interrupt at a pin, `int`: MicroPython does not run it without"
-    log.error("config", "network.ethernet: found %s, allowed %s" % (found, allowed))
-    return 1
 
 
 class Ethernet(Way):

@@ -5,8 +5,9 @@ import network
 
 import fake_seconds as seconds
 from gateway import log
-from gateway.ethernet import Ethernet, wired
+from gateway.ethernet import Ethernet
 from gateway.network import Station
+from gateway.ways import wired
 from mp_network import HOUR, Life, Recorder, made, tell
 
 PINS = {"spi": 1, "sck": 12, "mosi": 11, "miso": 13, "cs": 9, "int": 47, "reset": 3}

@@ -7,6 +7,7 @@ import network
 
 import fake_seconds as seconds
 from gateway.network import Station
+from lib import once
 
 HOUR = 3600
 
@@ -227,7 +228,7 @@ def made(ways, board):
     gateway.kept = []
     gateway.health = gateway
     gateway.keep = lambda name, start, limit_ms: gateway.kept.append(name)
-    gateway._connect()
+    once.call("gateway.ways", "start", gateway, gateway._network, gateway._password)
     return gateway
 
 
