@@ -1,8 +1,10 @@
 """Stands in for the chip's `network`: a radio and a W5500 that can be told to fail.
 
 ./network.json is read at each call: {"fail": "no_ap"|"password"|"no_address"|"no_dns"|"flap", "connect_ms": 50,
-"flap_ms": 2000, "dns_ms": 1000}. Nothing of it touches the host's network: sockets work as they do without (but
-see socket.py for "no_dns").
+"flap_ms": 2000, "dns_ms": 1000}; "password_status": 15 is the other number that chips give for a wrong password, and
+"lost_ms": 120000 how late the IDF tells of a lost address. The cable fails with the radio ("no_address", "flap"), or
+on its own: {"lan": "ok"|"no_link"|"no_address"|"flap"|"no_chip"}. Nothing of it touches the host's network: sockets
+work as they do without (but see socket.py for "no_dns").
 """
 import json
 import time
@@ -25,6 +27,7 @@ NO_ADDRESS = ("0.0.0.0",) * 4
 ADDRESS = ("192.0.2.10", "255.255.255.0", "192.0.2.1", "192.0.2.1")
 
 _hostname = "mpy-esp32s3"
+_country = "XX"
 
 
 def _faults():
@@ -43,6 +46,16 @@ def hostname(name=None):
     if len(name) > 32:
         raise ValueError
     _hostname = name
+
+
+def country(code=None):
+    """Return the two letters of the country, or set them. They are kept: the chip's driver asks for them nowhere."""
+    global _country
+    if code is None:
+        return _country
+    if len(code) != 2:
+        raise ValueError
+    _country = code
 
 
 def ipconfig(name):
@@ -104,6 +117,7 @@ class WLAN(_Interface):
             nic._ap = interface == AP_IF
             nic._active = nic._wanted = nic._trying = nic._up = False
             nic._reason = 0
+            nic._lost = None  # when the address went: the IDF tells of it two minutes later
             nic._since = nic._tries = 0
             mac = bytearray(machine.unique_id())
             mac[5] = mac[5] + interface & 0xFF
@@ -127,15 +141,23 @@ class WLAN(_Interface):
             if fail == "no_ap":
                 self._lose(STAT_NO_AP_FOUND)
             elif fail == "password":
-                self._lose(STAT_WRONG_PASSWORD)
+                self._lose(net.get("password_status", STAT_WRONG_PASSWORD))
             elif fail != "no_address":
+                self._lost = None
+                LAN.misled(ETH_STARTED)
                 self._up = True
                 self._trying = False
                 self._reason = 0
                 self._since = time.ticks_ms()
                 self._config["pm"] = self.PM_PERFORMANCE  # modem sleep comes back with each connection
 
+        elif self._lost is not None and time.ticks_diff(time.ticks_ms(), self._lost) >= net.get("lost_ms", 120000):
+            self._lost = None
+            LAN.misled(ETH_STOPPED)
+
     def _lose(self, reason):
+        if self._up:
+            self._lost = time.ticks_ms()
         self._up = False
         self._reason = reason
         limit = self._config["reconnects"]
@@ -154,6 +176,8 @@ class WLAN(_Interface):
     def _leave(self):
         if self._up or self._trying:
             self._reason = LEFT
+        if self._up:
+            self._lost = time.ticks_ms()
         self._up = self._trying = False
 
     def connect(self, ssid=None, key=None, *, bssid=None):
@@ -195,7 +219,7 @@ class WLAN(_Interface):
             return None
         self._update()
         if what:
-            if not self._up:
+            if not self._up and not self._associated():
                 raise OSError("Wifi Not Connected")
             return -60
         if self._up:
@@ -207,6 +231,12 @@ class WLAN(_Interface):
         if self._wanted and self._trying:
             return STAT_CONNECTING
         return self._reason or STAT_IDLE
+
+    def _associated(self):
+        """Return whether there is an access point, but no address yet."""
+        net = _faults()
+        age = time.ticks_diff(time.ticks_ms(), self._since)
+        return self._trying and net.get("fail") == "no_address" and age >= net.get("connect_ms", 50)
 
     def config(self, *args, **kwargs):
         """Return the value of one parameter, or set some."""
@@ -236,7 +266,11 @@ class WLAN(_Interface):
 
 
 class LAN(_Interface):
-    """A W5500 on SPI, the Ethernet that every stock build has; the one object is set up by the first call."""
+    """A W5500 on SPI, the Ethernet that every stock build has; the one object is set up by the first call.
+
+    As on the chip, its status is the number of the last event, whosever: the driver takes events of Wi-Fi's address for
+    its own. Its address is right.
+    """
 
     _one = None
     _ALLOWED = ("mdc", "mdio", "reset", "power", "phy_addr", "phy_type", "spi", "cs", "int", "ref_clk_mode", "ref_clk")
@@ -262,41 +296,67 @@ class LAN(_Interface):
                 raise ValueError("expecting a SPI object")
             if kwargs.get("int") is None:
                 raise OSError("esp_eth_driver_install failed with invalid argument")
+            if _faults().get("lan") == "no_chip":
+                raise OSError("esp_eth_driver_install failed")
             cls._one = super().__new__(cls)
             cls._one._status = ETH_INITIALIZED
+            cls._one._active = cls._one._link = cls._one._up = False
             cls._one._since = 0
         return cls._one
 
     def __init__(self, id=None, **kwargs):
         pass
 
+    @classmethod
+    def misled(cls, status):
+        """Take an event of the station's address: 0 and 1 are its numbers, and those of a start and a stop here."""
+        if cls._one:
+            cls._one._update()
+            cls._one._status = status
+
     def active(self, on=None):
         """Return whether the interface is on, or switch it."""
-        now = self._status not in (ETH_INITIALIZED, ETH_STOPPED)
-        if on is not None and bool(on) != now:
-            now = bool(on)
+        if on is not None and bool(on) != self._active:
+            self._active = bool(on)
             self._status = ETH_STARTED if on else ETH_STOPPED
+            self._link = self._up = False
             self._since = time.ticks_ms()
-        return now
+        return self._active
+
+    def _update(self):
+        """Let happen what has happened since the last call; each event sets the status."""
+        if not self._active:
+            return
+        net = _faults()
+        fail = net.get("lan", net.get("fail"))
+        age = time.ticks_diff(time.ticks_ms(), self._since)
+        out = fail == "no_link" or fail == "flap" and age // net.get("flap_ms", 2000) % 2
+        link = age >= net.get("connect_ms", 50) and not out
+        up = link and fail != "no_address"
+        if link != self._link or up < self._up:
+            self._status = ETH_CONNECTED if link else ETH_DISCONNECTED
+        if up > self._up:
+            self._status = ETH_GOT_IP
+        self._link = link
+        self._up = up
 
     def status(self):
         """Return one of ETH_*."""
-        if self.active():
-            net = _faults()
-            fail = net.get("fail")
-            age = time.ticks_diff(time.ticks_ms(), self._since)
-            flap_ms = net.get("flap_ms", 2000)
-            if age < net.get("connect_ms", 50):
-                self._status = ETH_STARTED
-            elif fail == "flap" and age // flap_ms % 2:
-                self._status = ETH_DISCONNECTED
-            else:
-                self._status = ETH_CONNECTED if fail == "no_address" else ETH_GOT_IP
+        for nic in WLAN._all.values():
+            nic._update()
+        self._update()
         return self._status
 
+    def ifconfig(self, value=None):
+        """Return (address, mask, gateway, DNS server), or set them; "dhcp" asks for them."""
+        if value is None:
+            self._update()
+            return self._address if self._up else NO_ADDRESS
+        return super().ifconfig(value)
+
     def isconnected(self):
-        """Return whether there is a link and an address."""
-        return self.status() == ETH_GOT_IP
+        """Return whether the status is that of an address."""
+        return self.status() == ETH_GOT_IP and self._active
 
     def config(self, name):
         """Return "mac"."""

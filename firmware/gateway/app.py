@@ -23,7 +23,8 @@ class Gateway:
         made = build.parts(conf, secrets, problems)
         self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = made
         self.report_ms = conf["health"]["every"] * 1000
-        self._start = conf, secrets
+        password = secrets.get("network", {}).get("wifi", {}).get("password")
+        self._start = conf["clock"]["ntp"], conf["network"], password
 
     async def run(self):
         """Start every task and supervise them; never returns."""

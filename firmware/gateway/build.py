@@ -103,6 +103,8 @@ def parts(conf, secrets, problems):
         if bus["uart"] not in pins:
             problems += 1
             log.error("config", "buses[%d].uart: found %d, allowed %s" % (number, bus["uart"], sorted(pins)))
+    if conf["network"].get("ethernet"):
+        problems += once.call("gateway.ways", "wired", conf["network"], board)
     buses = []
     every = {}
     for number, meters in _meters(conf, ids):

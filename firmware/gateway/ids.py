@@ -10,7 +10,7 @@ running gateway knows of them.
 """
 import json
 
-from gateway.names import Names
+from gateway.records import Names
 from lib import twin
 
 

@@ -1,4 +1,4 @@
-"""How an outlet stands, told in the log and as events: needed only when that changes."""
+"""How an outlet or a way to the net stands, told as events: needed only when that changes."""
 from gateway import log
 from gateway.records import CLEAR, INFO, SET, WARN
 
@@ -29,3 +29,11 @@ def near_full(outlet, recorder, near):
     """Tell that what `outlet` has not delivered fills the journal nearly, or no more."""
     severity, state = (WARN, SET) if near else (INFO, CLEAR)
     recorder.event(0, "buffer_near_full", severity, state, {"outlet": outlet.name})
+
+
+def network(name, reason, recorder):
+    """Tell that the way `name` to the net works, or for which `reason` it does not."""
+    if reason:
+        recorder.event(0, "network_down", WARN, SET, {"via": name, "reason": reason})
+    else:
+        recorder.event(0, "network_up", INFO, CLEAR, {"via": name})

@@ -57,6 +57,7 @@ class Outlet:
         self._sent = self._fresh = 0  # the ordinal after the newest sent; which of the last were not late, a bit each
         self._near = False
         self.asked = None
+        self.network = None  # what says in `via` which way to the net is in use, where one is configured
         self._replay = Replay(journal, northbound.names, dating, self.acked)
 
     @property
@@ -86,7 +87,7 @@ class Outlet:
             await asyncio.sleep_ms(IDLE_MS)
 
     async def _serve(self, life, generation):
-        trusted = None
+        trusted = via = None
         if self._archive and self.acked < self.journal.first:
             self._tell(self.acked, self.journal.first, True)
             replay = self._archive.replay(self.acked)
@@ -95,9 +96,10 @@ class Outlet:
             replay.start(self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
-            if self._clock.trusted() != trusted:
+            if self._clock.trusted() != trusted or self.network and self.network.via != via:
                 trusted = self._clock.trusted()
-                await self._status(generation, trusted)
+                via = self.network and self.network.via
+                await self._status(generation, trusted, via)
             if self.gateway and clock.uptime_ms() >= self.report_at:
                 topic, payload = once.call("gateway.report", "message", self)
                 await self.client.publish(topic, payload, generation=generation)
@@ -130,10 +132,10 @@ class Outlet:
                 self.acked = ordinal + 1
             await asyncio.sleep_ms(0)  # a window with room for many must not hold the loop
 
-    async def _status(self, generation, trusted):
-        text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d%s}' % (
+    async def _status(self, generation, trusted, via):
+        text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d%s%s}' % (
             VERSION, "ok" if trusted else "lost", self._problems,
-            ',"journal":"memory"' if self.journal.volatile else "",
+            ',"journal":"memory"' if self.journal.volatile else "", ',"network":"%s"' % via if via else "",
         )  # fmt: skip
         await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
 

@@ -235,3 +235,61 @@ def test_ethernet_gets_an_address_and_loses_it():
     until(nic.isconnected)
     nic.active(False)
     assert nic.status() == network.ETH_STOPPED and not nic.active()
+
+
+def test_a_cable_fails_on_its_own():
+    told(fail="no_ap", lan="ok")
+    nic = lan()
+    nic.active(True)
+    until(nic.isconnected)
+    told(lan="no_link")
+    assert nic.status() == network.ETH_DISCONNECTED and nic.ifconfig()[0] == "0.0.0.0" and not nic.isconnected()
+    told(lan="no_address")
+    assert nic.status() == network.ETH_CONNECTED and nic.ifconfig()[0] == "0.0.0.0"
+    told(fail="no_address", lan="ok")
+    assert nic.isconnected() and nic.ifconfig()[0] != "0.0.0.0"
+
+
+def test_a_w5500_that_does_not_answer_is_an_error():
+    told(lan="no_chip")
+    refused(OSError, "esp_eth_driver_install failed", lan)
+
+
+def test_an_event_of_wifis_address_is_taken_for_one_of_the_cable():
+    """ports/esp32/network_lan.c: the handler looks at the number of an event and not at its base."""
+    told(lost_ms=100)
+    nic = lan()
+    nic.active(True)
+    until(nic.isconnected)
+    wlan = WLAN()
+    wlan.active(True)
+    wlan.connect("pole", "password")
+    until(wlan.isconnected)
+    assert nic.status() == network.ETH_STARTED and not nic.isconnected() and nic.ifconfig()[0] != "0.0.0.0"
+    told(lost_ms=100, lan="no_link")
+    assert nic.status() == network.ETH_DISCONNECTED
+    told(lost_ms=100)
+    assert nic.isconnected()
+    wlan.disconnect()
+    assert nic.isconnected()
+    until(lambda: nic.status() == network.ETH_STOPPED)
+    assert not nic.isconnected() and nic.active() and nic.ifconfig()[0] != "0.0.0.0"
+
+
+def test_a_station_without_an_address_knows_its_access_point():
+    told(fail="no_address")
+    wlan = WLAN()
+    wlan.active(True)
+    refused(OSError, "Wifi Not Connected", wlan.status, "rssi")
+    wlan.connect("pole", "password")
+    until(lambda: time.ticks_diff(time.ticks_ms(), wlan._since) > 60)
+    assert wlan.status("rssi") < 0 and not wlan.isconnected() and wlan.status() == network.STAT_CONNECTING
+    told(fail="no_ap")
+    refused(OSError, "Wifi Not Connected", wlan.status, "rssi")
+
+
+def test_a_country_has_two_letters():
+    assert network.country() == "XX"
+    network.country("TZ")
+    assert network.country() == "TZ"
+    refused(ValueError, "", network.country, "TZA")

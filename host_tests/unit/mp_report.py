@@ -3,9 +3,9 @@ import json
 
 from fake_nor import Nor
 from gateway import clock, log, parsed, report
-from gateway.names import Names
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
+from gateway.records import Names
 from gateway.uplink import FIRST_REPORT_MS
 from lib import proto
 from lib.journal import Journal

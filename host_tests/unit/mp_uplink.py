@@ -210,6 +210,22 @@ async def test_the_retained_status_follows_the_clock():
     assert pole.client.will == ("openami/v1/f/g/status", '{"state":"offline"}', True, 1)
 
 
+async def test_the_retained_status_names_the_way_to_the_net_where_one_is_configured():
+    class Way:
+        via = ""
+
+    pole = Pole(0)
+    pole.client.connect()
+    await pole.serve()
+    pole.outlet.network = way = Way()
+    task = asyncio.create_task(pole.outlet.run(Life()))
+    for way.via in ("", "wifi", "ethernet"):
+        await asyncio.sleep_ms(20)
+    task.cancel()
+    told = [json.loads(text).get("network") for text in pole.client.statuses]
+    assert told == [None, None, "wifi", "ethernet"]
+
+
 async def test_it_shows_life_with_and_without_a_connection():
     pole = Pole(0)
     life = Life()
