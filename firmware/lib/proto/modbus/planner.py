@@ -10,6 +10,7 @@ _SIGNED = const(8)  # the flags of points.py
 _FLOAT = const(16)
 _LOW = const(32)
 _INVALID = const(64)
+_NUMBER = const("0.0.96.1.1.255")  # OBIS: the meter's own
 
 
 def _scale(factor, exponent):
@@ -22,14 +23,13 @@ def _scale(factor, exponent):
     return (mul * 10**factor, div) if factor >= 0 else (mul, div * 10**-factor)
 
 
-def _probe(block, profile):
+def _probe(block, blocks, step):
     """Return how many registers of `block` tell whether the meter is there: as few as differ from every block's.
 
     A late reply to a probe then fits no block, nor one to a block the probe; the count of `block` when there is none.
     """
     function, _, count, _ = block
-    taken = [other[2] for other in profile["blk"] if other[0] == function]
-    step = profile["lim"][1]
+    taken = [other[2] for other in blocks if other[0] == function]
     return min([n for n in range(step, count, step) if n not in taken] or [count])
 
 
@@ -45,21 +45,27 @@ def plan(profile):
     """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads.
 
     A value of its `ratio` may also be [primary, secondary], as the configuration of one meter says; the batches of a
-    profile with `ratio` remember what that meter says, so they are for one meter.
+    profile with `ratio` remember what that meter says, so they are for one meter. Its `own` may have a fifth item: then
+    the meter's own number is read too, last, each so-manyth time; without it never.
     """
+    blocks, lines = profile["blk"], profile["q"]
+    own = profile.get("own", ())
+    if len(own) > 4:
+        lines = lines + [[_NUMBER, len(blocks), 0, own[3], own[2] if own[3] == "str" else 0, "text", 0]]
+        blocks = blocks + [own[:3] + own[4:]]
     batches = []
     scales = []
     ratio = profile.get("ratio", {})
     known = {key: ratio[key] or (1, 1) for key in ratio}
     known.update([(key, None) for key in ratio if ratio[key] and isinstance(ratio[key], str)])
-    scaled = once.call("lib.proto.modbus.widerules", "scaled", profile["q"], ratio) if ratio else ()
-    for index, block in enumerate(profile["blk"]):
-        block = block + [_probe(block, profile)]
+    scaled = once.call("lib.proto.modbus.widerules", "scaled", lines, ratio) if ratio else ()
+    for index, block in enumerate(blocks):
+        block = block + [_probe(block, blocks, profile["lim"][1])]
         points = ""
         rows = bytearray()
         wide = []
         sources = []
-        for i, row in enumerate(profile["q"]):
+        for i, row in enumerate(lines):
             if row[1] != index:
                 continue
             name, scale, unit, exponent = (row + [_EXPONENT])[3:7]
