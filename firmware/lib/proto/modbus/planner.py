@@ -23,13 +23,14 @@ def _scale(factor, exponent):
     return (mul * 10**factor, div) if factor >= 0 else (mul, div * 10**-factor)
 
 
-def _probe(block, blocks, step):
+def _probe(block, profile):
     """Return how many registers of `block` tell whether the meter is there: as few as differ from every block's.
 
     A late reply to a probe then fits no block, nor one to a block the probe; the count of `block` when there is none.
     """
     function, _, count, _ = block
-    taken = [other[2] for other in blocks if other[0] == function]
+    taken = [other[2] for other in profile["blk"] if other[0] == function]
+    step = profile["lim"][1]
     return min([n for n in range(step, count, step) if n not in taken] or [count])
 
 
@@ -48,24 +49,23 @@ def plan(profile):
     profile with `ratio` remember what that meter says, so they are for one meter. Its `own` may have a fifth item: then
     the meter's own number is read too, last, each so-manyth time; without it never.
     """
-    blocks, lines = profile["blk"], profile["q"]
     own = profile.get("own", ())
     if len(own) > 4:
-        lines = lines + [[_NUMBER, len(blocks), 0, own[3], own[2] if own[3] == "str" else 0, "text", 0]]
-        blocks = blocks + [own[:3] + own[4:]]
+        row = [_NUMBER, len(profile["blk"]), 0, own[3], own[2] if own[3] == "str" else 0, "text", 0]
+        profile = dict(profile, blk=profile["blk"] + [own[:3] + own[4:]], q=profile["q"] + [row])
     batches = []
     scales = []
     ratio = profile.get("ratio", {})
     known = {key: ratio[key] or (1, 1) for key in ratio}
     known.update([(key, None) for key in ratio if ratio[key] and isinstance(ratio[key], str)])
-    scaled = once.call("lib.proto.modbus.widerules", "scaled", lines, ratio) if ratio else ()
-    for index, block in enumerate(blocks):
-        block = block + [_probe(block, blocks, profile["lim"][1])]
+    scaled = once.call("lib.proto.modbus.widerules", "scaled", profile["q"], ratio) if ratio else ()
+    for index, block in enumerate(profile["blk"]):
+        block = block + [_probe(block, profile)]
         points = ""
         rows = bytearray()
         wide = []
         sources = []
-        for i, row in enumerate(lines):
+        for i, row in enumerate(profile["q"]):
             if row[1] != index:
                 continue
             name, scale, unit, exponent = (row + [_EXPONENT])[3:7]
