@@ -7,10 +7,10 @@ import machine
 
 from gateway import clock, data, log, parsed
 from gateway.ids import Ids
-from gateway.metering import Bus, Meter
+from gateway.metering import Bus
 from gateway.recorder import Recorder
 from gateway.replay import Dating
-from lib import once, proto
+from lib import once
 from lib.journal import Journal
 from lib.media.rs485 import RS485
 
@@ -107,7 +107,7 @@ def parts(conf, secrets, problems):
         problems += once.call("gateway.ways", "wired", conf["network"], board)
     buses = []
     every = {}
-    for number, meters in _meters(conf, ids):
+    for number, meters in once.call("gateway.meters", "made", conf, ids):
         bus = conf["buses"][number]
         if meters and bus["uart"] in pins:
             every.update((meter.slot, meter.every) for meter in meters)
@@ -135,67 +135,6 @@ def parts(conf, secrets, problems):
         shared = journal, now, boot, problems, recorder, archive
         outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
     return now, journal, recorder, buses, outlets, archive
-
-
-def _meters(conf, ids):
-    """Return (number of the bus, its meters) for each bus. Profiles are parsed one at a time, and each once."""
-    found = [(number, []) for number in range(len(conf["buses"]))]
-    ports = [_ports(conf, number) for number in range(len(found))]
-    names = []
-    for meter in conf["meters"]:
-        if meter["profile"] not in names:
-            names.append(meter["profile"])
-    for name in names:
-        gc.collect()
-        profile = data.load("profiles/%s.json" % name)
-        protocol = profile.get("proto", "modbus")
-        ratio = profile.get("ratio", {})
-        shared = None
-        for meter in conf["meters"]:
-            if meter["profile"] != name:
-                continue
-            own = [key for key in ratio if key in meter or ratio[key]]  # makes the batches this meter's alone
-            if own or not shared:
-                if ratio:
-                    profile["ratio"] = {key: meter.get(key, ratio[key]) for key in ratio}
-                batches = proto.load(protocol).plan(profile)
-                if "views" in conf:
-                    from gateway import views
-
-                    schema = views.cut(conf["views"], batches, ids)
-                else:
-                    schema = ids.schema("".join([batch.points for batch in batches]))
-                for batch in batches:
-                    batch.points = None  # it stands in the schema now
-                if not own:
-                    shared = batches
-            else:
-                batches = shared
-            link = {"address": meter["address"]}
-            slot = ids.slot(meter["serial"])
-            kind = views.Viewed if "views" in conf else Meter
-            made = kind(meter["serial"], meter["every"], slot, schema, batches, protocol, link)
-            if len(ports[meter["bus"]]) > 1:
-                made.port = _port(conf["buses"][meter["bus"]], meter)
-            found[meter["bus"]][1].append(made)
-        profile = None
-    for number, meters in found:
-        if len(ports[number]) > 1:
-            meters.sort(key=lambda meter: meter.port)
-    return found
-
-
-def _ports(conf, number):
-    """Return the settings of a bus's meters, [(baud, format), ...]; where there is but one, the bus gets it."""
-    bus = conf["buses"][number]
-    ports = sorted({_port(bus, meter) for meter in conf["meters"] if meter["bus"] == number})
-    if len(ports) == 1:
-        bus["baud"], bus["format"] = ports[0]
-    return ports
-
-
-def _port(bus, meter):
-    return meter.get("baud", bus["baud"]), meter.get("format", bus["format"])
 
 
 def media(bus, pins):

@@ -6,7 +6,7 @@
 
 counter_rollback    an energy register is smaller than it was
 value_implausible   jump: it grew by more than the meter can carry; power: that is more than it can carry; voltage: out
-                    of range; frozen: the import register stands still under load
+                    of range, on a phase that has had one; frozen: the import register stands still under load
 reverse_energy      a net power is negative, or export grows, on a meter that is not said to export
 meter_replaced      the number that the meter gives as its own changed, or is not the configured one
 
@@ -25,6 +25,7 @@ _REVERSE_W = const(20)  # a smaller negative power is noise
 _CALM = const(3)  # good readings that end what lasts
 _CALM_MS = const(900000)  # and how long it lasts at least
 _NAME = const(32)  # characters of a meter's number
+_DEAD = const(10)  # a tenth of the least voltage: nothing is connected there
 
 
 class _Watch:
@@ -37,6 +38,7 @@ class _Watch:
         self.device = device  # as configured, None for any
         self.wrong = False
         self.load = None  # W
+        self.phases = 0  # bit n: Ln has had a voltage
         self.counters = {}
         self.alarms = {}
         kept = once.call("lib.twin", "load", "device%d" % meter.slot)
@@ -81,11 +83,16 @@ class Checks:
     def add(self, meter, schemas, watts, export, device):
         """Check the readings of `meter`; `watts` it can carry at most, `export` it may, `device` it calls itself."""
         watch = self.watches[meter.slot] = _Watch(meter, watts, export, device)
+        kinds = []
         for schema in schemas:
             self._plans[schema] = _plan(self._names.columns(schema))
-            for role, _, obis, _, exponent in self._plans[schema]:
+            for role, _, obis, kind, exponent in self._plans[schema]:
+                if role == _VOLTS:
+                    kinds.append(kind)
                 if role == _ENERGY:
                     watch.counters[obis] = Counter(exponent, watts)
+        if kinds and max(kinds) == 32:
+            watch.phases = 2  # the only one is always used
 
     def lost(self, slot):
         """Hand on that a meter is silent."""
@@ -109,13 +116,15 @@ class Checks:
             if role == _DEVICE:
                 self._device(watch, str(value)[:_NAME], uptime_ms)
                 if isinstance(value, str):
+                    if len(values) == 1:
+                        return
                     values[i] = None  # a record holds numbers only
                 continue
             unit = 10 ** max(0, -exponent)
             self._bad = False
             told = watch, uptime_ms, obis, value, exponent
             if role == _VOLTS:
-                self._voltage(told, value, unit)
+                self._voltage(told, value, unit, 1 << kind // 20)
             elif role == _POWER:
                 self._power(told, value, unit, kind)
             else:
@@ -124,8 +133,13 @@ class Checks:
                 suspect |= 1 << i
         self._recorder.reading(uptime_ms, slot, schema, values, suspect)
 
-    def _voltage(self, told, value, unit):
+    def _voltage(self, told, value, unit, phase):
+        watch = told[0]
         low, high = self._limits["vMin"] * unit, self._limits["vMax"] * unit
+        if value * _DEAD >= low:
+            watch.phases |= phase
+        if not watch.phases & phase:
+            return  # a phase that is not used
         bad = not low <= value <= high
         if not bad and not low + low // 50 <= value <= high - high // 50:
             bad = None
@@ -188,7 +202,7 @@ class Checks:
 
     def _device(self, watch, name, uptime_ms):
         """Take the number that the meter gives as its own."""
-        if name.strip("0") == "":
+        if len(name) < 2 or name.strip("0") == "":  # some give the first character alone, before they are ready
             return
         slot = watch.meter.slot
         if watch.known is not None and name != watch.known:

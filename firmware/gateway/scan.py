@@ -201,8 +201,11 @@ async def _fits(media, address, known, reads):
 
 
 async def _serial(media, address, name):
-    """Return the serial number that the meter says, None where its profile has no row for it."""
+    """Return the serial number that the meter says, None where its profile does not know where it stands."""
     profile = data.load("profiles/%s.json" % name)
+    if "own" in profile:
+        kind, value = await _retry(media, address, profile["own"])
+        return str(value) if kind == proto.OK and len(str(value or "")) > 1 else None  # as gateway/checks takes it
     if not [row for row in profile["q"] if _SERIAL in row[0]]:
         return None
     for block in await trial.read(media, address, profile):

@@ -5,6 +5,7 @@ from gateway.records import FLAGGED, RECORDS, Decoder
 
 _VOLTS = const(300)  # no phase carries more, whatever its current
 _LOOK_BACK = const(8)  # records for each meter
+_PHASES = ("32.7.0", "52.7.0", "72.7.0")
 
 
 def before(recorder, conf, meters, now, ids, journal):
@@ -35,7 +36,7 @@ def before(recorder, conf, meters, now, ids, journal):
             phases = 3 if any("\n52.7.0 " in names.columns(schema) for schema in schemas) else 1
             watts = row.get("amps", conf["checks"]["amps"]) * _VOLTS * phases
             first.add(meter, schemas, watts, row.get("export", False), row.get("device"))
-        _prime(first.watches, journal, names)
+        _prime(first.watches, journal, names, conf["checks"]["vMin"])
     if "views" in conf:
         from gateway.views import Views
 
@@ -61,8 +62,11 @@ def interval(columns, points):
     return layout, bytes(picks)
 
 
-def _prime(watches, journal, names):
-    """Tell the counters what the newest records say, so that one that fell between two boots is seen."""
+def _prime(watches, journal, names, least):
+    """Tell the counters what the newest records say, so that one that fell between two boots is seen.
+
+    And which phases had a voltage, `least` V or more, so that one that went away is seen.
+    """
     reader = journal.reader(max(journal.first, journal.next - _LOOK_BACK * len(watches)))
     decoder = Decoder(names)
     while True:
@@ -79,13 +83,18 @@ def _prime(watches, journal, names):
             for _ in range(count):
                 _, slot, tag, schema, values = decoder.record()
                 if values and slot in watches and not tag & FLAGGED:
-                    _note(watches[slot].counters, names.columns(schema), values)
+                    _note(watches[slot], names.columns(schema), values, least)
         except (IndexError, ValueError):
             decoder.forget()
 
 
-def _note(counters, columns, values):
+def _note(watch, columns, values, least):
     for row, value in zip(columns[1:].split("\n"), values):
-        counter = counters.get(row.split(" ")[0])
-        if counter and value is not None:
+        obis, _, exponent = row.split(" ")
+        counter = watch.counters.get(obis)
+        if value is None:
+            continue
+        if counter:
             counter.value = value
+        elif obis in _PHASES and value >= least * 10 ** max(0, -int(exponent)):
+            watch.phases |= 2 << _PHASES.index(obis)

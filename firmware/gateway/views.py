@@ -7,19 +7,29 @@
 Only the batches that a view which is due needs are read. What the operator asks for counts, so the cadence of a
 profile's blocks does not.
 """
+from micropython import const
+
 from gateway.metering import Meter
+
+_NUMBER = const("\n0.0.96.1.1.255 text 0")
 
 
 def cut(rows, batches, ids):
     """Return [(s or None, schema, columns)] of the rows of `views`; s is None for the meter's own `every`.
 
     Columns are places among all points of the batches. Without `points` a view has those that no row names. A view of
-    which a profile has no point is left out.
+    which a profile has no point is left out. A meter's own number, where it is a batch of its own and no row names it,
+    is a view that is read once a day.
     """
+    alone = _NUMBER in [batch.points for batch in batches]
     points = "".join([batch.points for batch in batches])[1:].split("\n")
     named = []
     for row in rows:
         named.extend(row.get("points", ()))
+    code = _NUMBER[1:].split(" ")[0]
+    if alone and code not in named:
+        named.append(code)
+        rows = rows + [{"every": 86400, "points": [code]}]
     views = []
     for row in rows:
         wanted = row.get("points")

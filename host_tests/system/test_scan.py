@@ -79,6 +79,10 @@ def test_twelve_meters_of_six_models_at_two_speeds_and_two_parities_are_found_an
     written = json.loads(config.read_text())
     assert written == found["config"] and check(config) == []
     assert written["buses"] == [{"uart": 1, "baud": 9600, "format": "8N1"}]
+    for row in written["meters"]:  # a meter that gives its number is called like that
+        rules = json.loads((paths.PROFILES / f"{row['profile']}.json").read_text())
+        assert row.get("device") == (row["serial"] if "own" in rules else None)
+    assert any("device" in row for row in written["meters"])
     before = len(log.read_text().splitlines())
     install(config, tmp_path / "board")
     gateway = Gateway(tmp_path / "board", {1: str(line)})

@@ -12,12 +12,13 @@ THREE = (
     "\n3.8.0 kvarh -3\n16.8.0 kWh 0"
 )
 NUMBER = "\n0.0.96.1.1.255 text 0\n1.8.0 kWh -3"
+ALONE = "\n0.0.96.1.1.255 text 0"
 WATTS = 9000
 
 
 class Names:
     def columns(self, number):
-        return (COLUMNS, THREE, NUMBER)[number - 1]
+        return (COLUMNS, THREE, NUMBER, ALONE)[number - 1]
 
 
 class Recorder:
@@ -198,6 +199,33 @@ def test_voltage_out_of_range_is_told_once_and_does_not_flap_at_its_edge():
         ]
 
 
+def test_a_phase_that_never_had_a_voltage_is_not_used():
+    made = Bench(2)
+    wired = [600000, 600000, 0, 0, 0, 0, 180, 5000, 90]  # 18 V are induced
+    for _ in range(100):
+        assert made.read(*wired) == 0
+    assert made.told() == []
+    wired[5] = 2300
+    assert made.read(*wired) == 0
+    wired[5] = 0
+    assert made.read(*wired) == 1 << 5  # it has had one
+    detail = {"obis": "52.7.0", "value": "0", "reason": "voltage"}
+    assert made.told() == [("value_implausible", WARN, SET, detail)]
+
+
+def test_the_only_phase_of_a_meter_is_always_used():
+    assert Bench().read(*good(volts=0)) == 8
+
+
+def test_a_number_alone_in_its_record_is_handed_on_as_far_as_it_is_a_number():
+    made = Bench(4)
+    made.read(11111)
+    assert made.recorder.count == 1
+    made.stage.reading(made.at, 1, 4, ["AB-1"])
+    assert made.recorder.count == 1
+    assert [event[0] for event in made.told()] == ["meter_replaced"]
+
+
 def test_what_lasts_shorter_than_a_quarter_hour_is_over_after_it():
     made = Bench()
     made.read(*good(volts=100))
@@ -293,7 +321,7 @@ def test_a_number_that_is_not_the_configured_one_is_told_until_it_is():
 def test_no_number_is_no_other_meter():
     made = Bench(3)
     made.read(11111, 5)
-    for nothing in (0, None, "", "000"):
+    for nothing in (0, None, "", "000", "B", 7):  # one character: not ready yet
         made.read(nothing, 5)
     assert made.told() == [] and twin.load("device1") == b"11111"
 

@@ -1,10 +1,10 @@
-"""gateway/build: meters of one profile share its batches, unless the ratios are theirs alone."""
+"""gateway/meters: meters of one profile share its batches, unless the ratios are theirs alone."""
 import json
 import os
 import sys
 
-from gateway import build
 from gateway.ids import Ids
+from gateway.meters import made
 
 ROWS = [["0.4.2", 0, 0, "u16", 0, ""], ["31.7.0", 0, 1, "u16", -2, "A"]]
 PROFILE = {
@@ -28,7 +28,7 @@ def batches(ratio, *meters):
     rows = [
         dict(own, serial="S%d" % i, bus=0, address=i + 1, profile="mine", every=60) for i, own in enumerate(meters)
     ]
-    found = build._meters({"buses": [{"uart": 1, "baud": 9600, "format": "8N1"}], "meters": rows}, Ids())[0][1]
+    found = made({"buses": [{"uart": 1, "baud": 9600, "format": "8N1"}], "meters": rows}, Ids())[0][1]
     assert [meter.serial for meter in found] == [row["serial"] for row in rows]
     assert len({meter.schema for meter in found}) == 1
     return [meter.batches for meter in found]

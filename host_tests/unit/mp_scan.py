@@ -18,7 +18,8 @@ TEXT = [3, 800, 2, "str", {"str": "MX"}]
 METER = {(3, 0): 2301, (3, 1): 50, (3, 2): 0, (3, 3): 7}
 
 
-def profile(name, probes, ports=("9600N1",), blocks=((3, 0, 2, 1),), rows=(("32.7.0", 0, 0, "u16", -1, "V"),)):
+def profile(name, probes, ports=("9600N1",), blocks=((3, 0, 2, 1),), rows=(("32.7.0", 0, 0, "u16", -1, "V"),),
+            **more):
     """Write profiles/NAME.json into the current folder, one of those where data are looked for."""
     try:
         os.mkdir("profiles")
@@ -27,6 +28,7 @@ def profile(name, probes, ports=("9600N1",), blocks=((3, 0, 2, 1),), rows=(("32.
     if "" not in sys.path:
         sys.path.append("")
     made = {"id": name, "ser": ports, "lim": [80, 1, 0, 500], "blk": blocks, "q": rows, "probe": probes}
+    made.update(more)
     with open("profiles/%s.json" % name, "w") as file:
         json.dump(made, file)
     return name
@@ -122,6 +124,18 @@ async def test_the_serial_number_is_read_where_the_profile_has_it():
         name = profile("numbered", [VOLTS], blocks=((3, 0, 3, 1),), rows=(made,))
         found = await Line(unit(1, {(3, 1): words[0], (3, 2): words[1]})).scan([name], [1])
         assert found["9600N1", 1]["serial"] == serial
+
+
+async def test_the_serial_number_is_read_where_the_profile_says_that_it_stands():
+    for kind, words, serial in (
+        ("u32", (1, 0xE240), "123456"), ("str", (0x4D58, 0x3738), "MX78"), ("u32", (0, 0), None),
+        ("str", (0x4D, 0), None),
+    ):  # fmt: skip
+        name = profile("numbered", [VOLTS], own=[3, 700, 2, kind])
+        found = await Line(unit(1, {(3, 700): words[0], (3, 701): words[1]})).scan([name], [1])
+        assert found["9600N1", 1]["serial"] == serial
+    found = await Line(unit(1)).scan([name], [1])  # it has no such register
+    assert found["9600N1", 1]["fits"] == ["numbered"] and found["9600N1", 1]["serial"] is None
 
 
 async def test_a_meter_that_needs_600_ms_is_found():

@@ -43,6 +43,8 @@ class Batch:
 class Board:
     """One flash chip; meters of one profile, one a serial."""
 
+    columns = COLUMNS
+
     def __init__(self, serials=("SN-1",)):
         self.flash = Nor(16)
         self.serials = serials
@@ -55,7 +57,7 @@ class Board:
         self.clock = Clock(began)
         ids = Ids()
         self.ids = ids.names()
-        schema = ids.schema(COLUMNS)
+        schema = ids.schema(self.columns)
         self.meters = [Meter(serial, 60, ids.slot(serial), schema, (), "modbus", {}) for serial in self.serials]
         recorder = Recorder(self.journal, self.boots, self.clock)
         rows = [dict(conf.get(serial, {}), serial=serial) for serial in self.serials]
@@ -149,6 +151,20 @@ def test_a_counter_that_fell_between_two_boots_is_seen():
         board.stage.commit()
         told = [json.loads(row[3]) for row in board.stored() if row[4] is None]
         assert told == ([{"obis": "1.8.0", "value": "3.999", "before": "4"}] if seen else [])
+
+
+def test_a_phase_that_went_away_between_two_boots_is_seen():
+    columns = "\n32.7.0 V -3\n52.7.0 V -3\n72.7.0 V -1"
+    board = Board()
+    board.columns = columns
+    board.boot({})
+    board.read(0, 230000, 230000, 0)
+    board.stage.commit()
+    board.boot({"checks": CHECKS}, began=T0 + 120000)
+    board.read(1000, 230000, 0, 0)
+    board.stage.commit()
+    told = [json.loads(row[3]) for row in board.stored() if row[4] is None]
+    assert told == [{"obis": "52.7.0", "value": "0", "reason": "voltage"}]
 
 
 def test_a_suspect_value_of_the_boot_before_is_not_what_the_next_one_starts_from():

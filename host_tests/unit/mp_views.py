@@ -131,6 +131,38 @@ def test_a_view_of_which_nothing_was_read_is_no_record():
     assert made.poll(0)[0] == [(1, [7, 7, 7])]
 
 
+NUMBER = "\n0.0.96.1.1.255 text 0"
+
+
+def numbered(rows):
+    """A meter whose own number is a batch of its own, planned for each so-manyth poll."""
+    made = Made(rows)
+    batches = Batch(ENERGY, 1), Batch(POWER, 3), Batch(NUMBER, 6)
+    batches[2].every = 1440
+    made.ids.layouts = []
+    made.meter = Viewed("SN-1", 5, 1, cut(rows, batches, made.ids), batches, "modbus", {"address": 1})
+    made.meter.session = Session()
+    made.bus = Bus("bus 0", None, [made.meter], None, Views(made.recorder, [made.meter]))
+    return made
+
+
+def test_a_meters_own_number_is_read_when_all_is_and_once_a_day():
+    for rows in ([BILLING, {"every": 900}], [BILLING]):
+        made = numbered(rows)
+        assert made.ids.layouts[-1] == NUMBER
+        day = 1782172800
+        assert made.poll(day)[1][-1] == NUMBER
+        assert [NUMBER in made.poll(now)[1] for now in range(day + 5, day + 86400, 300)] == [False] * 288
+        assert made.poll(day + 86400)[1][-1] == NUMBER
+        made.meter.polls = 0  # it was away
+        assert made.poll(day + 86405)[1][-1] == NUMBER and NUMBER not in made.poll(day + 86410)[1]
+
+
+def test_a_view_that_names_the_own_number_has_it_at_its_own_cadence():
+    made = numbered([{"points": ["1.8.0", "0.0.96.1.1.255"]}])
+    assert [made.poll(5 * i) for i in range(3)] == [([(1, [1, 6])], [ENERGY, NUMBER])] * 3
+
+
 def test_after_polls_was_set_back_the_next_poll_reads_all_views():
     made = Made([BILLING, {"every": 900}])
     made.poll(0)

@@ -179,7 +179,7 @@ def good():
     made = profile(
         RATIO_ROWS + LATER + [["2.8.0", 1, 8, "u32", 0, "kWh", -3, {"plus": [10, "u16", -3], "sign": [11, 1]}],
                              ["x.a", 1, 9, "u16", 0, "Hz", -3, {"by": ["ct"]}]],
-        BLOCKS, ratio={"ct": "0.4.2", "pt": "0.4.3"},
+        BLOCKS, ratio={"ct": "0.4.2", "pt": "0.4.3"}, own=[3, 900, 5, "u32"],
     )  # fmt: skip
     return json.loads(json.dumps(made))
 
@@ -194,6 +194,17 @@ BROKEN = (
     ("a ratio that is scaled itself", ("ratio", "ct"), "31.7.0", "ratio.ct"),
     ("ratios that are no object", ("ratio",), [], "ratio"),
     ("a ratio that is not named", ("ratio",), {"pt": "0.4.3"}, "q[8][7].by"),
+    ("an own number in v 1", ("v",), 1, "own"),
+    ("an own number that is no list", ("own",), 900, "own"),
+    ("an own number without type", ("own",), [3, 900, 2], "own"),
+    ("an own number by function 6", ("own", 0), 6, "own[0]"),
+    ("an own number nowhere", ("own", 1), 65536, "own[1]"),
+    ("an own number that ends nowhere", ("own", 1), 65533, "own[2]"),
+    ("half an own number", ("own", 2), 1, "own[2]"),
+    ("an own number that is a float", ("own", 3), "f32", "own[3]"),
+    ("an own number as long as a block", ("own", 2), BLOCKS[1][2], "own[2]"),
+    ("an own number longer than a read", ("own", 2), 126, "own[2]"),
+    ("an own number that is a row too", ("q", 0, 0), "0.0.96.1.1.255", "q[0][0]"),
     ("a row that ends early", ("q", 3), ["31.7.0"], "q[3]"),
     ("a unit that is a number", ("q", 3, 5), 5, "q[3][5]"),
     ("an unknown more", ("q", 7, 7, "minus"), [1], "q[7][7].minus"),
@@ -236,6 +247,22 @@ def test_a_ratio_that_scales_nothing_is_refused():
     rows = [["0.4.2", 0, 0, "u16", 0, ""], ["32.7.0", 1, 0, "u16", -2, "V"]]
     made = dict(good(), q=rows, ratio={"ct": "0.4.2"})
     assert [path for path, _, _ in modbus.check(made)] == ["ratio.ct"]
+
+
+def test_the_own_number_is_read_only_when_it_is_asked_for():
+    for kind, data, number in (
+        ("u32", b"\x01\x45\xb6\x4e", 21345870), ("u32w", b"\xb6\x4e\x01\x45", 21345870),
+        ("str", b"\0B\0X\0 1\0\0", "BX 1"), ("str", b"\0\0\0\0\0\0", None),
+    ):  # fmt: skip
+        made = dict(good(), own=[4, 900, 4, kind])
+        assert modbus.check(made) == []
+        plain = modbus.plan(made)
+        made["own"].append(7)
+        batches = modbus.plan(made)
+        assert [batch.block() for batch in batches[:-1]] == [batch.block() for batch in plain]
+        own = batches[-1]
+        assert own.points == "\n0.0.96.1.1.255 text 0" and own.every == 7
+        assert own.block()[:3] == (4, 900, 4) and own.decode(data + bytes(8)) == [number]
 
 
 def test_check_and_plan_give_their_memory_back():

@@ -105,6 +105,13 @@ def test_probes_are_those_of_the_transcription(name):
 
 
 @each
+def test_where_the_own_number_stands_is_that_of_the_transcription(name):
+    own = re.findall(r"^Own: (\d\d) ([0-9A-F]{4})\+(\d+) (\w+), [HML]: .*\.$", TABLES[name], flags=re.M)
+    made = [[int(function), int(address, 16), int(count), kind] for function, address, count, kind in own]
+    assert made == ([PROFILES[name]["own"]] if "own" in PROFILES[name] else [])
+
+
+@each
 def test_blocks_ports_and_confidence_are_those_of_the_transcription(name):
     profile, section = PROFILES[name], TABLES[name]
     blocks, ports, confidence = transcribed(

@@ -57,6 +57,8 @@ def test_a_meter_known_without_doubt_is_no_problem():
         ("abb-b23", "SN-12-3"), ("abb-b23", "abb-b23-2")
     ]  # fmt: skip
     assert findings.problems == []
+    rows = findings.config(False)["meters"]
+    assert rows[0]["device"] == "SN 12/3" and "device" not in rows[1]
 
 
 def test_a_tie_is_a_clash_that_names_both_and_proposes_the_first():

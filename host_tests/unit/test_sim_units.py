@@ -186,7 +186,10 @@ def good(wire):
     return len(wire) > 3 and FramerRTU.compute_CRC(wire[:-2]).to_bytes(2, "big") == wire[-2:]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("echo", "late", "unasked", "strict")])
+APART = ("echo", "late", "unasked", "strict", "replaced")  # tests of their own
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in APART])
 def test_each_fault_does_what_it_is_called(kind):
     units = Units([unit()], [Fault(kind)])
     answer = ask(units, 1, 4, 0, 0, 0, 2)
@@ -245,6 +248,22 @@ def test_a_unit_that_talks_unasked_does_so_once_a_period_within_its_span():
     assert Units([unit()], [Fault("glitch")]).unasked(0.0) is None
 
 
+def test_a_unit_gives_its_number_and_another_one_while_it_is_replaced():
+    def number(units, at_s):
+        return int.from_bytes(ask(units, 1, 3, 0xFC, 0, 0, 2, at_s=at_s).wire[3:7], "big")
+
+    fault = Fault("replaced", start_s=2, end_s=5, device="31337")
+    units = Units([unit()], [fault, Fault("glitch", start_s=9)])
+    first = number(units, 0)
+    assert 10_000_000 <= first < 100_000_000
+    assert [number(units, at_s) for at_s in (1.9, 2, 4.9, 5)] == [first, 31337, 31337, first]
+    units.units[1].device = "4711"
+    assert number(units, 6) == 4711
+    meter = Units([unit("gavazzi-em111")], [fault])
+    assert ask(meter, 1, 3, 0x50, 0, 0, 7).wire[3:17] == b"SN-1".ljust(14, b"\0")
+    assert ask(meter, 1, 3, 0x50, 0, 0, 7, at_s=2).wire[3:17] == b"31337".ljust(14, b"\0")
+
+
 def test_a_fault_may_strike_each_third_request():
     units = Units([unit()], [Fault("silent", every=3)])
     assert [bool(ask(units, 1, 4, 0, 0, 0, 2).wire) for _ in range(6)] == [True, True, False] * 2
@@ -299,6 +318,20 @@ def test_a_spec_with_doubles_and_unknown_names_is_refused(tmp_path):
     output = refused(tmp_path, json.dumps({"units": units, "faults": [{"kind": "crc", "serial": "SN-9"}]}))
     for path in ("units[1].serial", "units[1].address", "units[1].profile", "units[2].profile", "faults[0].serial"):
         assert path in output
+
+
+def test_a_number_that_a_unit_cannot_give_is_refused(tmp_path):
+    for name, number, good in (
+        ("eastron-sdm120", "4294967295", True), ("eastron-sdm120", "4294967296", False),
+        ("eastron-sdm120", "A1", False), ("gavazzi-em111", "A" * 14, True), ("gavazzi-em111", "A" * 15, False),
+        ("chint-ddsu666", "1", False),
+    ):  # fmt: skip
+        one = {"serial": "SN-1", "address": 1, "profile": name}
+        fault = {"kind": "replaced", "device": number}
+        found = spec.problems({"units": [dict(one, device=number)], "faults": []}, paths.PROFILES)
+        assert [path for path, _, _ in found] == ([] if good else ["units[0].device"])
+        found = spec.problems({"units": [one], "faults": [fault]}, paths.PROFILES)
+        assert [path for path, _, _ in found] == ([] if good else ["faults[0].device"])
 
 
 def test_a_broken_spec_and_a_missing_one_are_named(tmp_path):

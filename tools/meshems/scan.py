@@ -142,6 +142,8 @@ class Findings:
         meters = []
         for meter in self.meters:
             row = {"serial": meter["serial"], "bus": 0, "address": meter["address"], "profile": meter["profile"]}
+            if meter["read"]:
+                row["device"] = meter["read"][:32]
             row |= {key: meter[key] for key, bus in (("baud", baud), ("format", form)) if meter[key] != bus}
             meters.append(row)
         bus = {"uart": 1, "baud": baud, "format": form} | ({"echo": True} if echo else {})

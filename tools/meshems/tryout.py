@@ -3,7 +3,9 @@
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -95,6 +97,16 @@ def _others(row: Sequence[Any], words: Sequence[int]) -> Iterator[str]:
                 yield f"with the scale {scale - less} it would be {value:.10g} {unit}"
 
 
+def with_number(made: dict[str, Any]) -> dict[str, Any]:
+    """Return a profile that reads the meter's own number as any other point, where it is known where that stands."""
+    if "own" not in made:
+        return made
+    *block, kind = made["own"]
+    row = ["0.0.96.1.1.255", len(made["blk"]), 0, kind, block[2] if kind == "str" else 0, "text", 0]
+    rest = {key: value for key, value in made.items() if key != "own"}
+    return rest | {"blk": [*made["blk"], [*block, 1]], "q": [*made["q"], row]}
+
+
 def rows_of(made: dict[str, Any], block: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what is shown of each point of a block that was read; `raw` is empty where no registers came."""
     data = bytes.fromhex(block["data"] or "")
@@ -160,12 +172,15 @@ def try_profile(name: str, port: str, address: int, baud: str | None, form: str 
         found = problems(file.read_bytes())
         if found:
             refuse(file, found)
-        made = load(file)
+        made = with_number(load(file))
         first = setting_of(made["ser"][0])
         speed, shape = int(baud or first[0]), form or first[1]
         program = PROGRAM.replace("BAUD", str(speed)).replace("FORMAT", repr(shape))
         program = program.replace("ADDRESS", str(address)).replace("NAME", made["id"])
-        rows = [row for block in device.said(program, port, [file]) for row in rows_of(made, block)]
+        with tempfile.TemporaryDirectory(prefix="meshems-") as folder:
+            (Path(folder) / "profile.json").write_text(json.dumps(made))
+            blocks = device.said(program, port, [Path(folder) / "profile.json"])
+            rows = [row for block in blocks for row in rows_of(made, block)]
     except RunError as error:
         fail(str(error), BAD)
     except (OSError, ValueError) as error:

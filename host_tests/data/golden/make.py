@@ -23,6 +23,7 @@ STEPS = {
     "%": "2", "C": "1",
 }  # fmt: skip
 WIDE = {"1.8.0": "98765.4"}  # of a counter in two parts
+OWN = 21345678, "BX1Z23"  # a meter's number, and one in letters
 UNIT = 9
 EXACT = Context(prec=400)
 
@@ -107,6 +108,18 @@ def constructed(section, note):
         }  # fmt: skip
 
 
+def numbered(section, note):
+    """The frame in which a meter gives its own number, where the profile knows it."""
+    for code, address, count, kind in re.findall(r"^Own: (\d\d) ([0-9A-F]{4})\+(\d+) (\w+),", section, flags=re.M):
+        code, size = int(code), int(count)
+        value = OWN[kind == "str"]
+        data = (value.encode() if kind == "str" else b"".join(raw(kind, value)[0])).ljust(2 * size, b"\0")
+        yield {
+            "from": note, "request": frame(UNIT, code, bytes.fromhex(address), size.to_bytes(2, "big")),
+            "reply": frame(UNIT, code, 2 * size, data), "values": {"0.0.96.1.1.255": str(value)},
+        }  # fmt: skip
+
+
 # What a SunSpec unit of three phases says: (point, register, scale factor, code, value)
 SUNSPEC = (
     ("AphA", 4317, -3, "31.7.0", "4.317"), ("AphB", 5021, -3, "51.7.0", "5.021"), ("AphC", 77, -3, "71.7.0", "0.077"),
@@ -157,7 +170,11 @@ def files():
     captures = json.loads((HERE / "captures.json").read_text())
     made = {"sunspec": sunspec(), "sunspec-meter": sunspec()}
     return made | {
-        name: captures.get(name, []) + list(constructed(section, note(name in captures))) for name, section in tables()
+        name: [
+            *captures.get(name, []), *constructed(section, note(name in captures)),
+            *numbered(section, note(name in captures)),
+        ]  # fmt: skip
+        for name, section in tables()
     }
 
 

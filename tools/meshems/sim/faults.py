@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 KINDS = (
     "silent", "crc", "truncated", "exception", "busy", "late", "noise", "noise_after", "glitch", "wrong_unit",
     "wrong_function", "short", "gap", "babble", "unasked", "strict", "echo",
+    "replaced",
 )  # fmt: skip
 INTACT = ("late", "noise", "noise_after", "glitch", "gap")  # with these the unit's own frame still arrives whole
-APART = ("echo", "unasked")  # these do not wait for a request
+APART = ("echo", "unasked", "replaced")  # these strike no single request
 FAILURE, BUSY = 4, 6  # exception codes (Modbus application protocol V1.1b3, 7)
 NOISE_BYTES = 6
 ROUNDING = 1e-6
@@ -37,6 +38,7 @@ class Fault:
     gap_chars: int = 4
     babble_bytes: int = 500
     period_ms: int = 1000
+    device: str = "99999999"
 
     def during(self, at_s: float) -> bool:
         """Return whether `at_s` lies in its span."""

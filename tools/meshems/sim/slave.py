@@ -7,6 +7,7 @@ nothing else of it, so another implementation can stand there. Seconds are those
 import random
 import struct
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -102,7 +103,10 @@ def parts(row: Sequence[Any], value: float | Fraction | str, cut: bool) -> list[
 
 @dataclass
 class Unit:
-    """One meter: its address, its profile (format v 1 or 2; transformer ratios are 1) and the household behind it."""
+    """One meter: its address, its profile (format v 1 or 2; transformer ratios are 1) and the household behind it.
+
+    `device` is the number that it gives as its own, where the profile knows a register for it; else one from `serial`.
+    """
 
     serial: str
     address: int
@@ -110,8 +114,10 @@ class Unit:
     house: Household | Restless
     turnaround_ms: int
     registers: dict[tuple[int, int], int] = field(default_factory=dict)  # (function, address): word
+    device: str = ""
 
     def __post_init__(self) -> None:
+        self.number()
         for function, address, count, *_ in self.profile["blk"]:
             self._map(function, address, [0] * count)
         points = set()
@@ -121,6 +127,18 @@ class Unit:
         for function, address, count, kind, accepted in self.profile.get("probe", ()):
             if not any((function, address + i) in points for i in range(count)):
                 self._map(function, address, (_identity(kind, accepted) + [0] * count)[:count])
+
+    def number(self, device: str = "") -> None:
+        """Let the meter call itself `device`, or as it is called when there is none."""
+        if "own" not in self.profile:
+            return
+        function, address, count, kind = self.profile["own"]
+        device = device or self.device
+        if kind == "str":
+            words = encode(kind, device or self.serial, 0)
+        else:
+            words = encode(kind, Fraction(device or 10_000_000 + zlib.crc32(self.serial.encode()) % 90_000_000), 0)
+        self._map(function, address, (words + [0] * count)[:count])
 
     def _map(self, function: int, address: int, words: list[int]) -> None:
         for offset, word in enumerate(words):
@@ -212,6 +230,13 @@ class Units(Station):
                 return fault
         return None
 
+    def _replaced(self, serial: str, at_s: float) -> str:
+        """Return the number of the meter that stands in a unit's place, "" when it is still the first."""
+        for fault in self._faults:
+            if fault.kind == "replaced" and fault.serial in (None, serial) and fault.during(at_s):
+                return fault.device
+        return ""
+
     def hear(self, frame: bytes, at_s: float, quiet_s: float = 1e9) -> Answer:
         """Take a frame that ended at `at_s`."""
         if len(frame) < 4 or crc(frame[:-2]) != frame[-2:]:
@@ -224,6 +249,7 @@ class Units(Station):
         if unit is None:
             return Answer(request)
         unit.refresh(self._utc_ms + round(at_s * 1000))
+        unit.number(self._replaced(unit.serial, at_s))
         read = unit.read(frame[1], request["address"], request["count"]) if len(frame) == 8 else NO_FUNCTION
         fault = self._fault(unit.serial, at_s, quiet_s)
         reply = dict(request, fault=fault.kind if fault else None)

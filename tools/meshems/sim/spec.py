@@ -56,11 +56,29 @@ def problems(spec: Any, profiles: Path) -> list[Problem]:
             found.append((f"units[{i}].profile", unit["profile"], f"a file in {profiles}"))
         elif json.loads((profiles / f"{unit['profile']}.json").read_text()).get("proto", "modbus") != "modbus":
             found.append((f"units[{i}].profile", unit["profile"], "a Modbus profile: registers are laid out by it"))
+        elif "device" in unit:
+            found += _number(f"units[{i}].device", unit["device"], unit["profile"], profiles)
     serials = {unit["serial"] for unit in spec["units"]}
     for i, fault in enumerate(spec.get("faults", ())):
         if fault.get("serial", next(iter(serials))) not in serials:
             found.append((f"faults[{i}].serial", fault["serial"], "the serial of a unit"))
+    if not found:
+        for i, fault in enumerate(spec.get("faults", ())):
+            for unit in spec["units"] if fault["kind"] == "replaced" and "device" in fault else ():
+                if fault.get("serial", unit["serial"]) == unit["serial"]:
+                    found += _number(f"faults[{i}].device", fault["device"], unit["profile"], profiles)
     return found
+
+
+def _number(path: str, device: str, name: str, profiles: Path) -> list[Problem]:
+    """Return what is wrong with the number that a unit with the profile `name` shall give as its own."""
+    own = json.loads((profiles / f"{name}.json").read_text()).get("own")
+    if not own:
+        return [(path, device, f"only with a profile that has `own`, which {name} has not")]
+    if own[3] == "str":
+        return [] if len(device) <= 2 * own[2] else [(path, device, f"at most {2 * own[2]} characters")]
+    largest = (1 << 16 * own[2]) - 1
+    return [] if device.isdecimal() and int(device) <= largest else [(path, device, f"a number up to {largest}")]
 
 
 def station(spec: dict[str, Any], profiles: Path, settings: Settings = LINE, utc_ms: int = 0) -> Units:
@@ -77,7 +95,8 @@ def station(spec: dict[str, Any], profiles: Path, settings: Settings = LINE, utc
             Restless(own) if spec["restless"] else Household(own, profile["ph"], unit["load_w"], unit["start_wh"])
         )  # fmt: skip
         turnaround = unit.get("turnaround_ms", spec["turnaround_ms"])
-        units.append(Unit(unit["serial"], unit["address"], profile, house, turnaround))
+        device = unit.get("device", "")
+        units.append(Unit(unit["serial"], unit["address"], profile, house, turnaround, device=device))
     faults = [Fault(**{KEYS.get(key, key): value for key, value in one.items()}) for one in spec["faults"]]
     return Units(units, faults, seed, spec["jitter_ms"], gap_s=settings.gap_s, utc_ms=utc_ms)
 

@@ -10,6 +10,7 @@ _SIGNED = const(8)  # the flags of points.py
 _FLOAT = const(16)
 _LOW = const(32)
 _INVALID = const(64)
+_NUMBER = const("0.0.96.1.1.255")  # OBIS: the meter's own
 
 
 def _scale(factor, exponent):
@@ -45,8 +46,13 @@ def plan(profile):
     """Return the batches of a profile in which `check` finds nothing: one for each block that a row reads.
 
     A value of its `ratio` may also be [primary, secondary], as the configuration of one meter says; the batches of a
-    profile with `ratio` remember what that meter says, so they are for one meter.
+    profile with `ratio` remember what that meter says, so they are for one meter. Its `own` may have a fifth item: then
+    the meter's own number is read too, last, each so-manyth time; without it never.
     """
+    own = profile.get("own", ())
+    if len(own) > 4:
+        row = [_NUMBER, len(profile["blk"]), 0, own[3], own[2] if own[3] == "str" else 0, "text", 0]
+        profile = dict(profile, blk=profile["blk"] + [own[:3] + own[4:]], q=profile["q"] + [row])
     batches = []
     scales = []
     ratio = profile.get("ratio", {})

@@ -66,7 +66,7 @@ def problems(profile):
     })  # fmt: skip
     wide = isinstance(profile, dict) and profile.get("v") == 2
     if wide:
-        rules["properties"]["ratio"] = {"type": "object"}
+        rules["properties"].update({"ratio": {"type": "object"}, "own": _LIST})
     judge = _Judge(schema.problems(rules, profile), wide)
     if isinstance(profile, dict):
         for key in ("ser", "lim", "blk", "q", "probe", "rly"):
@@ -89,8 +89,9 @@ class _Judge:
     def __init__(self, found, wide):
         self.found = found
         self._wide = wide
-        self._most = MOST
+        self.count = _COUNT  # what a read may have
         self._align = 1
+        self._seen = {}
         self.counts = []  # registers of each block; None where the block is broken
 
     def say(self, path, found, allowed):
@@ -118,23 +119,24 @@ class _Judge:
 
     def lim(self, limits):
         if self.row("lim", limits, _COUNT, _int(1, 4), _int(0, 5000), _int(10, 10000)):
-            self._most, self._align = limits[:2]
+            self.count, self._align = _int(1, limits[0]), limits[1]
 
     def blk(self, blocks):
-        seen = {}
         for i, block in enumerate(blocks):
             path = "blk[%d]" % i
-            good = self.row(path, block, _READ, _ADDRESS, _int(1, self._most), _int(1, 1000))
+            good = self.row(path, block, _READ, _ADDRESS, self.count, _int(1, 1000))
             self.counts.append(block[2] if good else None)
-            if not good:
-                continue
-            function, address, count = block[:3]
-            if address % self._align or count % self._align:
-                self.say(path, "%d+%d" % (address, count), "multiples of %d" % self._align)
-            self.good(path + "[2]", count, _int(1, 65536 - address))
-            if (function, count) in seen:
-                self.say(path + "[2]", str(count), "another length than blk[%d]" % seen[function, count])
-            seen[function, count] = i
+            if good:
+                self.apart(path, *block[:3])
+
+    def apart(self, path, function, address, count):
+        """Judge a read of good numbers: it keeps the alignment, and no other has its length."""
+        if address % self._align or count % self._align:
+            self.say(path, "%d+%d" % (address, count), "multiples of %d" % self._align)
+        self.good(path + "[2]", count, _int(1, 65536 - address))
+        if (function, count) in self._seen:
+            self.say(path + "[2]", str(count), "another length than " + self._seen[function, count])
+        self._seen[function, count] = path
 
     def q(self, rows):
         seen = {}

@@ -4,18 +4,24 @@
     ["1.8.0", 0, 6, "u16", -1, "kWh", -3, {"plus": [8, "u16", [65536, 10]]}],     value + second part, exactly
     ["16.7.0", 0, 0, "u32", -1, "W", -3, {"sign": [4, 32768]}],     minus when register 4 has a bit of the mask
     ["x.bv", 0, 9, "u16", -1, "V", -3, {"by": []}],     scaled by these ratios, not by those that its unit names
+    "own": [3, 64512, 2, "u32"],     where the meter's own number stands: function, address, count, type
 
 The unit says which of the ratios scale a row: A the ct, V the pt, power and energy both. All offsets are in the row's
 own block. Both parts are integers of at most 32 bits; they are "not available" when both say so. A ratio whose row is
 read later than the values that it scales would be unknown: its block comes first.
 """
 
+from micropython import const
+
 from lib import schema
 
+_NUMBER = const("0.0.96.1.1.255")
+_NUMBERS = ("u16", "u32", "u32w", "u64", "u64w", "str")
 _PARTS = ("u16", "s16", "u32", "s32", "u32w", "s32w")
 _POWER = {"type": "integer", "minimum": -9, "maximum": 9}
 _FACTOR = {"type": "integer", "minimum": -1000000000, "maximum": 1000000000}
 _DIVISOR = {"type": "integer", "minimum": 1, "maximum": 1000000000}
+_ADDRESS = {"type": "integer", "minimum": 0, "maximum": 65535}
 _OFFSET = {"type": "integer", "minimum": 0, "maximum": 124}
 _MASK = {"type": "integer", "minimum": 1, "maximum": 65535}
 _PART = {"type": "string", "enum": _PARTS}
@@ -37,7 +43,9 @@ def scaled(rows, ratio):
 
 
 def problems(judge, profile):
-    """Add to what the judge of rules.py found what is wrong with `ratio` and with the rows that have more."""
+    """Add to what the judge of rules.py found what is wrong with `own`, `ratio` and the rows that have more."""
+    if isinstance(profile.get("own"), list):
+        _own(judge, profile["own"], profile)
     if not isinstance(profile.get("q"), list):
         return
     whole = []  # the rows that have what the checks below look at
@@ -59,6 +67,19 @@ def problems(judge, profile):
     for key in codes:
         if key not in [key for found in keys for key in found]:
             judge.say("ratio." + key, "no row", "a row of q that it scales")
+
+
+def _own(judge, row, profile):
+    name = {"type": "string", "enum": _NUMBERS}
+    if not judge.row("own", row, {"type": "integer", "enum": (3, 4)}, _ADDRESS, judge.count, name):
+        return
+    function, address, count, name = row
+    if name != "str" and count < int(name[1:3]) // 16:
+        judge.say("own[2]", str(count), "at least %d" % (int(name[1:3]) // 16))
+    judge.apart("own", function, address, count)
+    for i, row in enumerate(profile["q"] if isinstance(profile.get("q"), list) else ()):
+        if isinstance(row, list) and row[:1] == [_NUMBER]:
+            judge.say("q[%d][0]" % i, schema.show(_NUMBER), "another code beside `own`")
 
 
 def _ratios(judge, ratio, rows):
