@@ -228,7 +228,8 @@ def made(ways, board):
     gateway.kept = []
     gateway.health = gateway
     gateway.keep = lambda name, start, limit_ms: gateway.kept.append(name)
-    once.call("gateway.ways", "start", gateway, gateway._network, gateway._password)
+    once.call("gateway.tasks", "start", gateway, *gateway._start)
+    gateway.kept = [name for name in gateway.kept if name in ("network", "ethernet")]
     return gateway
 
 
