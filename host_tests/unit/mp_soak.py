@@ -6,6 +6,7 @@ cycle 100 as well, the same one last. Both looks come at the same phase: the out
 
 import asyncio
 import gc
+from array import array
 
 from fake_pole import Pole, world
 
@@ -14,6 +15,7 @@ TIMEOUT = {"test_ten_thousand_cycles_keep_nothing": 120}
 CYCLES = 10000
 EVERY = 5  # s
 RECONNECTS = 20
+APART = CYCLES // (RECONNECTS + 1)  # cycles
 FAULTS = 50
 
 
@@ -42,53 +44,52 @@ async def _cycle(number):
         await asyncio.sleep_ms(250)
 
 
-async def _live():
+def live():
     """Return the bytes that are allocated and not garbage.
 
-    The collector takes each word of the C stack for a pointer, also one that was left there by a call that is over. So
-    garbage can be counted, what lives is always: the least of some looks while nothing happens.
+    The collector takes each word of the C stack for a pointer, also one that a call left there that is over: so it is
+    called where the stack is short, and what old calls left is overwritten.
     """
-    least = 1 << 30
-    for _ in range(10):
-        await asyncio.sleep_ms(20)
-        _overwrite(20)
-        gc.collect()
-        least = min(least, gc.mem_alloc())
-    return least
+    overwrite(60)
+    gc.collect()
+    return gc.mem_alloc()
 
 
-def _overwrite(depth):
+def overwrite(depth):
     """Leave nothing of old calls on the stack."""
     if depth:
-        _overwrite(depth - 1)
+        overwrite(depth - 1)
 
 
-async def _life(pole, cycles, looks):
-    asyncio.create_task(pole.gateway.run())
-    reconnects = faults = 0
-    for cycle in range(cycles + 1):
+async def life(pole, first, last, done):
+    """Live from cycle `first` to the end of `last`; count reconnects and faults of after cycle 100 in `done`."""
+    if not first:
+        asyncio.create_task(pole.gateway.run())
+    for cycle in range(first, last + 1):
         await _cycle(cycle)
-        if cycle in (20, 60) or cycle > 100 and cycle % (CYCLES // (RECONNECTS + 1)) == 0 and reconnects < RECONNECTS:
-            reconnects += cycle > 100
+        if cycle in (20, 60) or cycle > 100 and cycle % APART == 0 and done[0] < RECONNECTS:
+            done[0] += cycle > 100
             pole.broker.cut()
         at = cycle % (CYCLES // (FAULTS + 1))
-        if cycle in (30, 70) or cycle > 100 and at == 90 and faults < FAULTS:
-            faults += cycle > 100
+        if cycle in (30, 70) or cycle > 100 and at == 90 and done[1] < FAULTS:
+            done[1] += cycle > 100
             pole.uart.silent = (1,)
         elif cycle in (36, 76) or cycle > 100 and at == 96:
             pole.uart.silent = ()
-        if cycle in (100, cycles):
-            assert not pole.gateway.outlets[0].behind and not pole.gateway.outlets[0].client.pending
-            looks.append(await _live())
-    return reconnects, faults
+    assert not pole.gateway.outlets[0].behind and not pole.gateway.outlets[0].client.pending
 
 
 def lived(count, cycles):
-    """Let a gateway live; return (what `_life` returns, its Pole, what is allocated at cycle 100 and at the last)."""
+    """Let a gateway live; return (reconnects, faults), its Pole, and what is allocated at cycle 100 and at the last."""
+    overwrite(60)
     pole = Pole([("SN-A", "small"), ("SN-B", "large")], count.take, EVERY)
     pole.start()
-    looks = []
-    return asyncio.run(_life(pole, cycles, looks)), pole, looks
+    done = array("I", [0, 0])
+    asyncio.run(life(pole, 0, 100, done))
+    first = live()
+    asyncio.run(life(pole, 101, cycles, done))
+    last = live()
+    return tuple(done), pole, (first, last)
 
 
 def test_ten_thousand_cycles_keep_nothing():
