@@ -1,6 +1,5 @@
 """Makes the parts of a gateway from its configuration: needed at start only, then its memory is given back."""
 import gc
-import os
 
 import esp32
 import machine
@@ -38,30 +37,6 @@ def configuration():
     return conf, secrets, len(problems)
 
 
-def _count(nvs, key):
-    """Return the number under `key` in the NVS, grown by one and committed before it is used."""
-    try:
-        number = nvs.get_i32(key) + 1
-    except OSError:
-        number = 1
-    nvs.set_i32(key, number)
-    nvs.commit()
-    return number
-
-
-def _epoch(nvs, fresh):
-    """Return the journal's epoch, 16 random bits: a new one for an empty journal, so that no `seq` comes twice."""
-    try:
-        if not fresh:
-            return nvs.get_i32("epoch")
-    except OSError:
-        pass
-    epoch = int.from_bytes(os.urandom(2), "big")
-    nvs.set_i32("epoch", epoch)
-    nvs.commit()
-    return epoch
-
-
 def _rtcs(board):
     """Return the clocks of a board as gateway/clock takes them: the chip's, and the DS3231 that it may have."""
     rtcs: list = [(machine.RTC(), clock.CRYSTAL_PPM, _RTC_MS)]
@@ -91,13 +66,14 @@ def _journal():
 def parts(conf, secrets, problems):
     """Return (clock, journal, recorder, buses, outlets, archive or None) of a gateway."""
     nvs = esp32.NVS("gw")
-    boot = _count(nvs, "boot")
     board = data.load("board.json")
     now = clock.Clock(_rtcs(board), nvs)
-    log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     journal = _journal()
+    boot = once.call("gateway.epoch", "boot", nvs, journal)
+    log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     ids = Ids()
     recorder = Recorder(journal, boot, now)
+    epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, conf["uplinks"])
     pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):
         if bus["uart"] not in pins:
@@ -121,7 +97,6 @@ def parts(conf, secrets, problems):
     outlets = []
     archive = None
     if conf["uplinks"]:
-        epoch = _epoch(nvs, journal.empty)
         names = ids.names()
         found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="archive")
         if found:

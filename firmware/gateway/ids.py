@@ -5,21 +5,30 @@
     schema = ids.schema(columns)     # columns = "\\n1.8.0 kWh -3\\n32.7.0 V -3", as a protocol's `points`
 
 Kept in two copies each (lib/twin): a kWh in the backlog must reach its own family after `meters` was
-re-ordered, so a number is on flash before the first record that uses it. Needed at start only: `names` is what a
-running gateway knows of them.
+re-ordered, so a number is on flash before the first record that uses it. The journal's epoch is kept with them, so that
+a journal is known to be theirs. Needed at start only: `names` is what a running gateway knows of them.
 """
 import json
+
+from micropython import const
 
 from gateway.records import Names
 from lib import twin
 
+UNTOLD = const(-1)
+
 
 class Ids:
-    """The numbers of this gateway; OSError when flash cannot keep a new one."""
+    """The numbers of this gateway; OSError when flash cannot keep a new one.
+
+    `epoch` is that of the journal they number; None when there are none yet, UNTOLD when they were kept by a version
+    that did not say.
+    """
 
     def __init__(self):
         kept = twin.load("ids")
-        self._kept = json.loads(kept) if kept else {"slots": [], "cursors": [], "schemas": 0}
+        self._kept = json.loads(kept) if kept else {"slots": [], "cursors": [], "schemas": 0, "epoch": None}
+        self.epoch = self._kept.get("epoch", UNTOLD)
         self._columns = {}
 
     def _number(self, kind, name):
@@ -30,14 +39,20 @@ class Ids:
         return names.index(name) + 1
 
     def _save(self):
-        twin.save("ids", json.dumps(self._kept).encode())
+        _twice("ids", json.dumps(self._kept).encode())
+
+    def keep(self, epoch):
+        """Keep the epoch of the journal whose records have these numbers."""
+        if epoch != self.epoch:
+            self.epoch = self._kept["epoch"] = epoch
+            self._save()
 
     def slot(self, serial):
         """Return the slot of the meter `serial`: 1 to 65535."""
         return self._number("slots", serial)
 
     def cursor(self, name):
-        """Return the cursor number of the outlet `name`: 1 to 255."""
+        """Return the cursor number of the outlet `name`: 1 to 253."""
         return self._number("cursors", name)
 
     def schema(self, columns):
@@ -49,7 +64,7 @@ class Ids:
                 self._columns[number] = columns
                 return number
         number = self._kept["schemas"] + 1
-        twin.save("schema%d" % number, columns.encode())
+        _twice("schema%d" % number, columns.encode())
         self._kept["schemas"] = number
         self._save()
         self._columns[number] = columns
@@ -58,3 +73,9 @@ class Ids:
     def names(self):
         """Return the Names of all slots, and of the schemas given out."""
         return Names(self._kept["slots"], self._columns)
+
+
+def _twice(name, data):
+    """Keep `data` in both copies: one that rots must not bring back numbers of which the newest are missing."""
+    twin.save(name, data)
+    twin.save(name, data)

@@ -1,7 +1,8 @@
 """lib/journal: what is stored comes back, in order, numbered, once; on flash that is whole."""
 from fake_journal import RING, boot, filled, rest
-from fake_nor import BLOCK, Nor
+from fake_nor import BLOCK, PROGRAM_TEARS, Nor, PowerCut
 from lib.journal import MAX, Journal
+from lib.journal.mount import give_up
 
 WASM = True
 
@@ -244,11 +245,53 @@ def test_a_cursor_is_what_was_put_last():
     assert max(nor.erases[:RING]) - min(nor.erases[:RING]) <= 1 and sum(nor.erases[:RING]) < 3000 // 240 + 3
 
 
-def test_there_is_room_for_255_cursors():
+def test_there_is_room_for_254_cursors_and_the_begin():
     nor = Nor(16)
     journal = filled(nor, 200)
-    for i in range(255):
-        journal.put(i, i)
-    journal.put(100, 333)
-    journal = boot(nor)
-    assert [journal.cursor(i) for i in range(255)] == [333 if i == 100 else i for i in range(255)]
+    give_up(journal)
+    for i in range(254):
+        journal.put(i, journal.next + i)
+    journal.put(100, journal.next + 333)
+    begin, journal = journal.next, boot(nor)
+    assert [journal.cursor(i) for i in range(254)] == [begin + (333 if i == 100 else i) for i in range(254)]
+    assert journal.empty
+
+
+def test_what_was_given_up_is_never_read_again():
+    for count in (1, 3, 200, 3000):  # a frame, some, some blocks, more than the ring holds
+        nor = Nor(16)
+        journal = filled(nor, count)
+        journal.put(1, journal.next - 1)
+        journal.put(2, journal.next)
+        begin = journal.next
+        assert give_up(journal) == (begin - 1, begin - 1)
+        for again in (journal, boot(nor)):
+            assert (again.empty, again.first, again.next, again.room()) == (True, begin, begin, 0)
+            assert again.cursor(1) is None and again.cursor(2) == begin
+            assert again.reader(0).read() is None and again.reader(begin).read() is None
+        reader, late = again.reader(begin), again.reader(0)
+        assert again.append(1, b"new", 2, 7) == begin and not again.empty
+        for one in (again, boot(nor)):
+            assert (one.empty, one.first, one.next) == (False, begin, begin + 2)
+            assert [frame[1:3] for frame in rest(one.reader(0))] == [(begin, 2)]
+        assert reader.read()[1] == begin and late.read()[1] == begin
+        for _ in range(2000):
+            again.append(1, b"x" * 100, 1)
+        assert boot(nor).first == again.first > begin
+
+
+def test_a_power_cut_while_giving_up_leaves_all_or_nothing():
+    for at in range(4):
+        for mode in PROGRAM_TEARS:
+            nor = Nor(16)
+            journal = filled(nor, 50)
+            journal.put(1, 7)
+            nor.cut_at, nor.cut_mode = nor.ops + at, (mode, "half")
+            try:
+                give_up(journal)
+            except PowerCut:
+                pass
+            nor.cut_at = -1
+            again = boot(nor)
+            found = again.empty, again.first, again.cursor(1)
+            assert found in ((False, 0, 7), (True, journal.next, None)), (at, mode)

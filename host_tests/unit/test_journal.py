@@ -19,6 +19,7 @@ import json, random
 from fake_cuts import World, again
 from fake_journal import rest
 from fake_nor import Nor, PowerCut
+from lib.journal.mount import give_up
 
 for seed in range({seeds}):
     random.seed(seed)
@@ -43,6 +44,10 @@ for seed in range({seeds}):
         nor.flip(world.journal.block(head) * 4096 + 9, 4)
     world.boot()
     journal = world.journal
+    if seed % 7 == 0 and not journal.empty:
+        give_up(journal)
+        for _ in range(seed):
+            journal.append(1, b"new", 1)
     reader = journal.reader(journal.first)
     with open("%d.bin" % seed, "wb") as file:
         file.write(nor.image)

@@ -15,6 +15,7 @@ from zlib import crc32
 
 BLOCK, PAGE, UNIT = 4096, 256, 16
 CURSORS = 8  # blocks
+BEGIN = 254  # the cursor before which nothing counts
 HEAD = struct.Struct("<HBBIIIIIII")
 FRAME = struct.Struct("<HHI")
 SLOT = struct.Struct("<BBHIII")
@@ -63,6 +64,9 @@ class Image:
         )
         self.cursors = self._read_cursors()
         self.next = max([self._end(), *self.cursors.values()])
+        begin = self.cursors.get(BEGIN, 0)
+        self.blocks = [block for block in self.blocks if block.ordinal >= begin]
+        self.cursors = {cursor: ordinal for cursor, ordinal in self.cursors.items() if ordinal >= begin}
         self.first = self.blocks[0].ordinal if self.blocks else self.next
 
     @property

@@ -25,6 +25,8 @@ from pathlib import Path
 
 from meshems import paths
 
+# A chip runs boot.py and main.py as scripts, which leave no module behind.
+START = "import sys, boot\ndel sys.modules['boot'], boot\nfrom gateway import app\napp.main()"
 HEAP = "2M"  # of the gateway's interpreter
 STOP_S = 10.0  # after the request to stop comes the power cut
 BOOT_S = 1.0  # the longest that the first line may take
@@ -169,7 +171,7 @@ class Gateway:
         environment["MESHEMS_RESET_CAUSE"] = str(cause)
         environment["PYTHONUNBUFFERED"] = "1"
         environment.update({f"MESHEMS_UART{number}": path for number, path in self._uarts.items()})
-        command = [interpreter(), "-X", f"heapsize={HEAP}", "-c", "import boot\nimport main"]
+        command = [interpreter(), "-X", f"heapsize={HEAP}", "-c", START]
         try:
             self._process = subprocess.Popen(
                 command, cwd=self.state, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

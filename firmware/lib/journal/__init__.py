@@ -60,8 +60,8 @@ class Journal:
 
     @property
     def empty(self):
-        """Return whether the ring holds no block at all."""
-        return self.head < 0
+        """Return whether the ring holds no block at all, or none that was not given up (mount.py)."""
+        return self.tail > self.head
 
     def mount(self):
         """Find the newest block and where it goes on, whatever the partition contains. Writes nothing."""
@@ -168,7 +168,7 @@ class Journal:
         return self._cursors.at.get(cursor)
 
     def put(self, cursor, ordinal):
-        """Keep an ordinal under an id (0..254), power-safe; OSError when flash is beyond use."""
+        """Keep an ordinal under an id (0..253), power-safe; OSError when flash is beyond use."""
         self._cursors.put(cursor, ordinal)
 
     def reader(self, ordinal):

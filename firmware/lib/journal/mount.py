@@ -12,6 +12,7 @@ _MAGIC = const(0x4A43)
 _VERSION = const(1)
 _MARK = const(0xC5)
 _PAGE = const(1024)  # bytes that a mount reads at once
+_BEGIN = const(254)  # the cursor before which nothing counts, neither blocks nor other cursors
 _HOLES = const(4)  # unreadable blocks side by side that worn flash leaves at most, the one erased ahead included
 _FURTHER = const(8)  # blocks behind the newest one that are looked at
 
@@ -60,6 +61,31 @@ def mount(journal):
         journal.next = max(journal.next, ordinal)  # what a consumer has seen is never numbered again
     if journal.head < 0:
         journal.first = journal.next
+    _begin(journal, journal._cursors.at)
+
+
+def give_up(journal):
+    """Let the journal begin anew, at `next`, for this mount and all later ones: its cursors are gone too.
+
+    Return the first and the last ordinal that a consumer with a cursor has not seen, or that were there.
+    """
+    at = journal._cursors.at
+    gone = min(max(journal.first, min(at.values() or (0,))), journal.next - 1), journal.next - 1
+    journal.put(_BEGIN, journal.next)
+    _begin(journal, at)
+    return gone
+
+
+def _begin(journal, cursors):
+    """Leave out what lies before the cursor _BEGIN; a head block that does is closed."""
+    ordinal = cursors.get(_BEGIN, 0)
+    for cursor in list(cursors):
+        if cursors[cursor] < ordinal:
+            del cursors[cursor]
+    if journal.first < ordinal:
+        journal._trim(journal._last(1, ordinal - 1) + 1)
+        if journal.tail > journal.head:
+            journal.end = BLOCK
 
 
 def _place(journal, place):

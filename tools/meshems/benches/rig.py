@@ -23,7 +23,7 @@ from typing import Any
 
 from meshems import paths, ship
 from meshems.benches.broker import HOST
-from meshems.run import die_with_parent, in_own_group, install, interpreter
+from meshems.run import START, die_with_parent, in_own_group, install, interpreter
 
 SCRIPTS = paths.ROOT / "host_tests" / "bench"
 WASM = paths.ROOT / "node_modules" / "@micropython" / "micropython-webassembly-pyscript"
@@ -219,7 +219,7 @@ class Rig:
 
     def gateway(self, state: Path, heap_kb: int) -> Process:
         """Start the gateway as the chip does."""
-        return self.start(state, "-c", "import boot\nimport main", heap_kb=heap_kb)
+        return self.start(state, "-c", START, heap_kb=heap_kb)
 
     def script(
         self, state: Path, name: str, *arguments: str, heap_kb: int = 1024, uarts: Mapping[int, Path] | None = None

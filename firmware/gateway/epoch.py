@@ -1,0 +1,63 @@
+"""Numbers that never come twice, whatever part of the flash was lost: the boot's and the journal's epoch.
+
+Needed at start only. What is kept where, and what is done when it is gone: docs/records.md.
+"""
+import os
+
+from gateway import log
+from gateway.ids import UNTOLD
+from gateway.records import RECORDS
+from lib import once, varint
+
+
+def _kept(nvs, key):
+    """Return the number under `key` in the NVS, None when there is none."""
+    try:
+        return nvs.get_i32(key)
+    except OSError:
+        return None
+
+
+def boot(nvs, journal):
+    """Return the number of this boot, committed before it is used; above all that the journal holds.
+
+    By its number a frame without a time finds the boot that dates it, so after the NVS was erased none comes twice.
+    """
+    number = _kept(nvs, "boot")
+    if number is None:
+        number = 0
+        reader = journal.reader(max(journal.first, journal.next - 1))  # the newest block
+        frame = reader.read()
+        while frame:
+            if frame[0] == RECORDS:
+                number = max(number, varint.get(frame[3], 0)[0])
+            frame = reader.read()
+    nvs.set_i32("boot", number + 1)
+    nvs.commit()
+    return number + 1
+
+
+def epoch(nvs, ids, journal, recorder, uplinks):
+    """Return the journal's epoch, 16 random bits kept beside the ids and in the NVS: no `seq` comes twice.
+
+    A journal that is empty gets a new one. So does one whose records were not numbered by these ids (docs/records.md):
+    they are given up, since nobody can tell whose they are, and an event for each outlet says so.
+    """
+    known = _kept(nvs, "epoch")
+    told = known if ids.epoch == UNTOLD else ids.epoch
+    foreign = ids.epoch is None or known not in (None, told)
+    if journal.empty or foreign or told is None:
+        before = known, told
+        while told in before:
+            told = int.from_bytes(os.urandom(2), "big")
+        if foreign and not journal.empty:
+            gone = once.call("lib.journal.mount", "give_up", journal)
+            log.error("journal", "whose records %d to %d are is not known: they are given up" % gone)
+            base = (told if known is None else known) << 32
+            for uplink in uplinks:
+                once.call("gateway.events", "overrun", recorder, uplink["name"], base, gone[0], gone[1] + 1, False)
+    ids.keep(told)
+    if told != known:
+        nvs.set_i32("epoch", told)
+        nvs.commit()
+    return told
