@@ -15,7 +15,7 @@ import time
 
 from micropython import const
 
-from lib import civil
+from lib import civil, once
 
 SOURCES = ("none", "rtc", "manual", "mesh", "ntp", "gps")
 NONE, RTC, MESH, NTP, GPS = 0, 1, 3, 4, 5  # places there
@@ -23,10 +23,7 @@ BUILT = civil.unix_s(2026, 1, 1) * 1000  # no time before the firmware was writt
 LATEST = civil.unix_s(2090, 1, 1) * 1000
 EPOCH = civil.unix_s(2024, 1, 1)  # seconds; records and the NVS count from here to stay small
 CRYSTAL_PPM = 50  # crystal, ageing and temperature; the chip's own is given as 10 ppm
-_WANDER_PPM = const(20)  # by how much a crystal's error leaves what was learnt of it: temperature
-_SLEW_MS = const(1000)  # the largest correction that is no step
-_SLOW = const(1000)  # ms for each ms of it
-_LEARN_MS = const(3600000)  # least time between two settings that tell of the crystal
+_SLOW = const(1000)  # ms for each ms of a correction that is slewed
 UNKNOWN_MS = 60000  # bound of an RTC of which nobody wrote down when it was set
 TRUSTED_MS = 30000  # a clock with a larger bound is reported as untrusted
 
@@ -49,51 +46,36 @@ def uptime_at(ticks):
 
 
 class Clock:
-    """UTC of this boot. `source` is a place in SOURCES.
+    """UTC of this boot. `source` is a place in SOURCES; for gateway/setting the others.
 
     `rtcs` are (clock with machine.RTC's `datetime`, ppm that it may be off, ms of its resolution): the one with the
     smallest bound gives the first time, and all are set.
     """
 
     def __init__(self, rtcs, nvs, uptime=uptime_ms):
-        self._rtcs = rtcs
-        self._nvs = nvs
+        self.rtcs = rtcs
+        self.nvs = nvs
         self._uptime = uptime
         self.source = NONE
         self._offset = 0  # unix ms at uptime 0
         self._bound = 0  # ms, at `_set_at`
         self._set_at = 0  # uptime ms
-        self._ppb = 0  # by how much the crystal is too slow, as far as is known
-        self._ppm = CRYSTAL_PPM  # how far that may be off
-        self._lag = 0  # ms by which what was told before the last setting was more than what is known
-        for rtc, ppm, grain in rtcs:
-            fields = rtc.datetime()
-            if fields:
-                read = civil.unix_s(fields[0], fields[1], fields[2], *fields[4:7]) * 1000 + fields[7] // 1000
-                bound = self._kept_bound(read, ppm) + grain
-                if BUILT <= read < LATEST and (self.source == NONE or bound < self._bound):
-                    self._adopt(read, RTC, bound)
+        self.ppb = 0  # by how much the crystal is too slow, as far as is known
+        self.ppm = CRYSTAL_PPM  # how far that may be off
+        self.lag = 0  # ms by which what was told before the last setting was more than what is known
+        once.call("gateway.setting", "first", self)
 
-    def written_ms(self):
-        """Return the unix ms of the last setting, in this boot or before; BUILT when there was none."""
-        try:
-            return (self._nvs.get_i32("clk_set") + EPOCH) * 1000
-        except OSError:
-            return BUILT
-
-    def _kept_bound(self, read, ppm):
-        try:
-            since = read - (self._nvs.get_i32("clk_set") + EPOCH) * 1000
-            bound = self._nvs.get_i32("clk_bound")
-        except OSError:
-            return UNKNOWN_MS
-        return bound + since * ppm // 1000000 if since >= 0 else UNKNOWN_MS
-
-    def _adopt(self, unix_ms, source, bound_ms):
+    def adopt(self, unix_ms, source, bound_ms):
+        """Let it be `unix_ms` now."""
         self._set_at = self._uptime()
         self._offset = unix_ms - self._set_at
         self._bound = bound_ms
         self.source = source
+
+    def since(self, unix_ms):
+        """Return (ms of uptime since the last setting, by how many ms the crystal is behind, bound at the setting)."""
+        now = self._uptime()
+        return now - self._set_at, unix_ms - self._offset - now, self._bound
 
     def set(self, unix_ms, source, bound_ms):
         """Take `unix_ms` as the time of now; return by how many ms that moves it, None when it was not known.
@@ -101,32 +83,7 @@ class Clock:
         The RTCs and the record of their setting follow, so that the time outlives a reset.
         ValueError for a time before the firmware was built or after 2089.
         """
-        if not BUILT <= unix_ms < LATEST:
-            raise ValueError("time out of bounds")
-        before = self.now()
-        self._learn(unix_ms, source, bound_ms)
-        self._lag = 0
-        if before and abs(before[0] - unix_ms) <= _SLEW_MS:
-            self._lag = before[0] - unix_ms
-        self._adopt(unix_ms, source, bound_ms)
-        second, rest = divmod(unix_ms, 1000)
-        year, month, day, hour, minute, sec = civil.fields(second)
-        for rtc, _, _ in self._rtcs:
-            rtc.datetime((year, month, day, 0, hour, minute, sec, rest * 1000))
-        self._nvs.set_i32("clk_set", second - EPOCH)
-        self._nvs.set_i32("clk_bound", bound_ms)
-        self._nvs.commit()
-        return None if before is None else unix_ms - before[0]
-
-    def _learn(self, unix_ms, source, bound_ms):
-        away = self._uptime() - self._set_at
-        if away < _LEARN_MS or min(self.source, source) < NTP:
-            return
-        spread = (self._bound + bound_ms) * 1000 // (away // 1000) + 1  # ppm
-        if spread < self._ppm:
-            error = unix_ms - self._offset - self._set_at - away  # ms, of the crystal alone
-            self._ppb = max(-CRYSTAL_PPM * 1000, min(error * 1000000 // (away // 1000), CRYSTAL_PPM * 1000))
-            self._ppm = min(_WANDER_PPM + spread, CRYSTAL_PPM)
+        return once.call("gateway.setting", "to", self, unix_ms, source, bound_ms)
 
     def now(self):
         """Return (unix ms, bound of its error in ms), or None while the time is not known."""
@@ -137,9 +94,9 @@ class Clock:
         if self.source == NONE:
             return None
         away = uptime - self._set_at
-        lag = max(0, abs(self._lag) - max(0, away) // _SLOW)  # what of the correction is still to come
-        bound = self._bound + abs(away) * self._ppm // 1000000 + lag
-        return self._offset + uptime + away * self._ppb // 1000000000 + (lag if self._lag > 0 else -lag), bound
+        lag = max(0, abs(self.lag) - max(0, away) // _SLOW)  # what of the correction is still to come
+        bound = self._bound + abs(away) * self.ppm // 1000000 + lag
+        return self._offset + uptime + away * self.ppb // 1000000000 + (lag if self.lag > 0 else -lag), bound
 
     def trusted(self):
         """Return whether the time is known to TRUSTED_MS."""

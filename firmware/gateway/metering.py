@@ -8,10 +8,9 @@ import asyncio
 from micropython import const
 
 from gateway import clock, log
-from gateway.records import CLEAR, INFO, SET, WARN
-from lib import proto
+from lib import once, proto
 
-_MISSES = const(3)  # polls without a value before a meter counts as lost
+MISSES = 3  # polls without a value before a meter counts as lost
 _IDLE_MS = const(500)  # longest sleep between two looks at who is due
 
 
@@ -57,7 +56,7 @@ class Bus:
         self.meters = meters
         self._media = media
         self._clock = now
-        self._recorder = recorder
+        self.recorder = recorder
 
     async def run(self, life):
         """Poll for ever. Meters of one setting follow one another, so that the line is seldom changed."""
@@ -76,7 +75,7 @@ class Bus:
                 await self._poll(meter)
                 life.beat()
             if due:
-                self._recorder.commit()
+                self.recorder.commit()
             now_ms = self._now_ms()
             wait = min(meter.every * 1000 - now_ms % (meter.every * 1000) for meter in self.meters)
             await asyncio.sleep_ms(min(wait, _IDLE_MS))
@@ -111,23 +110,18 @@ class Bus:
         meter.polls += 1
         if answered is not None:
             self._answered(meter, answered, values)
-        elif fault and (fault.kind != proto.BUSY or meter.misses >= _MISSES):  # a lost meter is not asked each time
+        elif fault and (fault.kind != proto.BUSY or meter.misses >= MISSES):  # a lost meter is not asked each time
             self._missed(meter, fault)
 
     def _answered(self, meter, uptime_ms, values):
-        if meter.misses >= _MISSES:
-            log.info(self.name, "%s answers again" % meter.serial)
-            self._recorder.event(meter.slot, "comms_restored", INFO, CLEAR, {"misses": meter.misses}, uptime_ms)
+        if meter.misses >= MISSES:
+            once.call("gateway.silence", "over", self, meter, uptime_ms)
         meter.misses = 0
-        self._recorder.reading(uptime_ms, meter.slot, meter.schema, values)
+        self.recorder.reading(uptime_ms, meter.slot, meter.schema, values)
 
     def _missed(self, meter, fault):
         meter.misses += 1
-        if meter.misses < _MISSES:
-            log.warn(self.name, "%s: %s" % (meter.serial, fault.text))
-            return
-        if meter.misses == _MISSES:
-            log.error(self.name, "%s is lost: %s" % (meter.serial, fault.text))
-            detail = {"misses": _MISSES, "fault": proto.NAMES[fault.kind]}
-            self._recorder.event(meter.slot, "comms_lost", WARN, SET, detail)
-        self._recorder.lost(meter.slot)
+        if meter.misses <= MISSES:
+            once.call("gateway.silence", "missed", self, meter, fault)
+        if meter.misses >= MISSES:
+            self.recorder.lost(meter.slot)

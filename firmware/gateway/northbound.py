@@ -15,8 +15,8 @@ _COMMS_LOST = const(1)  # bits of 96.5.0
 _SUSPECT = const(2)
 _UNTRUSTED = const(4)
 _INTERVAL = const("\ninterval ")  # the first column of a layout: what the others cover, in s
-_HEAD = const(384)  # bytes of a message without its registers, and of one register
-_REGISTER = const(60)
+_HEAD = const(512)  # bytes of a message without its registers, and of one register
+_REGISTER = const(64)
 
 
 class Northbound:

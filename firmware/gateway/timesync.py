@@ -9,7 +9,7 @@ from micropython import const
 
 from gateway import clock, log
 from gateway.records import INFO, ONCE
-from lib import ntp
+from lib import ntp, once
 
 _EVERY_S = const(3600)
 _RETRY_S = const(30)
@@ -54,7 +54,7 @@ class TimeSync:
         if now:
             wrong = abs(unix_ms - now[0]) > bound_ms + now[1]
         else:
-            wrong = unix_ms + bound_ms < self._clock.written_ms()
+            wrong = unix_ms + bound_ms < once.call("gateway.setting", "written_ms", self._clock)
         if wrong and count < 2 and self._doubts < _INSIST - 1:
             self._doubts += 1
             log.warn("clock", "ntp says what cannot be: asked again")

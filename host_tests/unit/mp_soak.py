@@ -27,7 +27,7 @@ class Count:
         self.kept = None  # what a mutant keeps
 
     def take(self, topic, payload):
-        if topic.endswith("/status"):
+        if topic.endswith(("/status", "/gateway/telemetry")):
             return
         self.messages += 1
         self.lost += b'"comms_lost","sev' in payload

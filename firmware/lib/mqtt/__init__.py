@@ -12,7 +12,7 @@ way, `link` the socket. What the broker sends is only acknowledged here; `inboun
 """
 import asyncio
 import random
-from time import ticks_add, ticks_diff, ticks_ms
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
@@ -116,22 +116,11 @@ class MQTTClient:
 
     async def flush(self, ms):
         """Wait until all is written and acknowledged, at most `ms`; return whether it is."""
-        generation, until = self.generation, ticks_add(ticks_ms(), ms)
-        while self.connected and generation == self.generation:
-            if not self._window.count and not self._link.queued:
-                return True
-            if ticks_diff(until, ticks_ms()) <= 0:
-                break
-            await asyncio.sleep_ms(10)
-        return False
+        return await once.call("lib.mqtt.leave", "flush", self, ms)
 
     async def close(self, ms=1000):
         """Take leave of the broker, within `ms`, so that it does not publish the last will. `run` ends, for good."""
-        self.closed = True
-        self._link.put(packet.DISCONNECT)
-        await self.flush(ms)
-        self._lose("")
-        self._link.stop()
+        await once.call("lib.mqtt.leave", "close", self, ms)
 
     async def run(self, beat=lambda: None):
         """Keep the connection until `close`; call `beat()` at least every 2 s. Raises nothing but CancelledError."""
