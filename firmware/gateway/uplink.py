@@ -101,8 +101,7 @@ class Outlet:
                 via = self.network and self.network.via
                 await self._status(generation, trusted, via)
             if self.gateway and clock.uptime_ms() >= self.report_at:
-                topic, payload = once.call("gateway.report", "message", self)
-                await self.client.publish(topic, payload, generation=generation)
+                await self.client.publish(*once.call("gateway.report", "message", self), generation=generation)
             if self.asked:
                 await once.call("gateway.again", "send", self, generation, life)
             record = await replay.next()
