@@ -11,11 +11,12 @@ from gateway.records import RECORDS, Decoder
 from gateway.replay import offset
 
 
-async def search(journal, now, boot, ours, ordinal):
+async def search(journal, boot, ordinal):
     """Return (unix ms at uptime 0, source, bound ms, uptime ms at which that holds) of the boot of an undated frame.
 
-    None while it cannot be told. `ours`: it is the boot of now; `ordinal` is the frame's. Walks the journal: what is
-    before `ordinal` gives the bracket's begin, what is after it the rest.
+    None while the journal does not tell it: only what is stored counts, because a record that is sent twice has to
+    have the same time twice. `ordinal` is the frame's; what is before it gives the bracket's begin, what is after it
+    the rest.
     """
     begin = clock.BUILT
     length = 0
@@ -42,10 +43,7 @@ async def search(journal, now, boot, ours, ordinal):
             if at > ordinal:
                 return _middle(begin, offset(head) + head.bound, length)
             begin = offset(head) + head.uptime * 10 - head.bound
-    known = now.now()
-    if ours or not known:
-        return None  # the next frame of this boot will be dated
-    return _middle(begin, known[0] + known[1] - clock.uptime_ms(), length)
+    return None
 
 
 def _middle(begin, end, length):

@@ -105,6 +105,7 @@ class Dating:
         self._clock = now
         self._boot = boot
         self._known = (0, (0, 0, 0, 0))  # the last boot asked for: (boot, its answer)
+        self._unknown = 0  # the last boot for which the journal was searched
 
     async def of(self, head, ordinal):
         """Return (unix ms at uptime 0, source, bound ms) for the frame with `head` (a Decoder) at `ordinal`.
@@ -113,11 +114,11 @@ class Dating:
         """
         if head.source != clock.NONE:
             return offset(head), head.source, head.bound
-        ours = head.boot == self._boot
         if self._known[0] != head.boot:
-            if ours and self._clock.source == clock.NONE:
-                return None
-            found = await once.call("gateway.bracket", "search", self._journal, self._clock, head.boot, ours, ordinal)
+            if self._clock.source == clock.NONE and head.boot in (self._boot, self._unknown):
+                return None  # nothing that would date it is stored meanwhile
+            self._unknown = head.boot
+            found = await once.call("gateway.bracket", "search", self._journal, head.boot, ordinal)
             if found is None:
                 return None
             self._known = (head.boot, found)

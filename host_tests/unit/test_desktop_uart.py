@@ -189,7 +189,8 @@ def test_the_line_settings_are_told_at_each_init(board, wire):
         assert program.says() == "up"
         with open(wire.path + ".line") as file:
             assert file.read() == settings
-        program.go()
+        if settings[-3:-1] != "O2":  # that was the last
+            program.go()
 
 
 def test_settings_that_cannot_be_told_hurt_nobody(board, wire):
