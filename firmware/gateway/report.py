@@ -32,7 +32,8 @@ def message(outlet):
     put('{"schemaVersion":"0.1",')
     if now:
         put('"ts":"%s","tsUncMs":%d,' % (civil.iso(now[0], now[1] < 1000), now[1]))
-    put('"feederId":"%s","gatewayId":"%s",' % (northbound._feeder, northbound._gateway))
+    put('"feederId":"%s",' % northbound._feeder)
+    put('"gatewayId":"%s","meterSerial":"%s",' % (northbound._gateway, northbound._gateway))
     put('"firmware":"%s","config":"%08x","boot":%d,' % (VERSION, mark, gateway.recorder.boot))
     put('"resetCause":%d,"uptimeS":%d,' % (machine.reset_cause(), clock.uptime_ms() // 1000))
     put('"clock":"%s",' % clock.SOURCES[gateway.clock.source])

@@ -201,6 +201,7 @@ class Chaos:
         for name in OUTLETS:
             result.connections[name] = self.ways[name].connections
             bodies = [json.loads(p) for t, p in self.ears[name].messages if not t.endswith("/status")]
+            bodies = [body for body in bodies if "seq" in body]
             seen, last = {}, {}
             result.duplicates[name] = 0
             for body in bodies:

@@ -29,13 +29,18 @@ class Subscriber:
         self._client.disconnect()
 
     def bodies(self, kind):
-        """Return the parsed bodies of the topics that end in `kind`."""
-        return [json.loads(payload) for topic, payload in list(self.messages) if topic.endswith("/" + kind)]
+        """Return the parsed bodies of the topics that end in `kind`; "telemetry" is that of meters."""
+        own = "/gateway/telemetry"
+        return [
+            json.loads(payload)
+            for topic, payload in list(self.messages)
+            if topic.endswith("/" + kind) and not topic.endswith(own)
+        ]
 
     def seqs(self):
         """Return the `seq` of each record received, in the order of arrival."""
         bodies = [json.loads(payload) for topic, payload in list(self.messages) if not topic.endswith("/status")]
-        return [body["seq"] for body in bodies]
+        return [body["seq"] for body in bodies if "seq" in body]
 
     def wait(self, condition, seconds):
         """Return whether `condition()` came true within `seconds`."""

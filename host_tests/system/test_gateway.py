@@ -44,10 +44,11 @@ def configure(folder, port, meters, every=1):
 
 def valid(messages):
     """Validate every message against the published schemas."""
-    kinds = ("telemetry", "event", "status")
+    kinds = ("telemetry", "event", "status", "gateway")
     schemas = {kind: json.loads((SCHEMAS / f"{kind}.schema.json").read_text()) for kind in kinds}
     for topic, payload in messages:
-        jsonschema.Draft202012Validator(schemas[topic.rsplit("/", 1)[1]]).validate(json.loads(payload))
+        kind = "gateway" if topic.endswith("/gateway/telemetry") else topic.rsplit("/", 1)[1]
+        jsonschema.Draft202012Validator(schemas[kind]).validate(json.loads(payload))
 
 
 @pytest.fixture

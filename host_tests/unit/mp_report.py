@@ -63,6 +63,7 @@ def said(made, secrets=None):
 def test_it_counts_what_happened():
     body = said(gateway())
     assert (body["boot"], body["config"], body["clock"]) == (12, "5f0c31aa", "ntp")
+    assert body["gatewayId"] == body["meterSerial"] == "pole-07"
     assert (body["ts"], body["tsUncMs"]) == ("2026-06-22T14:30:00.000Z", 12)
     assert body["journal"]["records"] == 1 and body["journal"]["ring"] == 24 and body["journal"]["blocks"] == 1
     assert body["tasks"] == [{"name": "recorder", "deaths": 0}, {"name": "bus 0", "deaths": 1}]

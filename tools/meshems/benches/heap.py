@@ -49,7 +49,7 @@ class Arrivals:
 
     def take(self, topic: str, payload: bytes) -> bool:
         """Note a message; return whether the broker is to be cut now."""
-        if not topic.endswith("/telemetry"):
+        if not topic.endswith("/telemetry") or topic.endswith("/gateway/telemetry"):
             return False
         body = json.loads(payload)
         epoch, ordinal = divmod(body["seq"], 1 << 32)

@@ -92,7 +92,7 @@ class _Hearing:
             elif topic.endswith("/catchup"):
                 self.binary.update(record.seq for record in self._reader.take(payload))
                 self.seqs |= self.binary
-            elif topic.endswith("/telemetry"):
+            elif topic.endswith("/telemetry") and "/meter/" in topic:
                 self.seqs.add(json.loads(payload)["seq"])
             self.times.append(time.monotonic())
 
