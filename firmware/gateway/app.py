@@ -21,7 +21,7 @@ class Gateway:
         from gateway import build
 
         made = build.parts(conf, secrets, problems)
-        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = made
+        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive, self.mesh = made
         self.report_ms = conf["health"]["every"] * 1000
         password = secrets.get("network", {}).get("wifi", {}).get("password")
         self._start = conf["clock"]["ntp"], conf["network"], password

@@ -1,7 +1,7 @@
 """Records as batches for the mesh: each can be read alone by whoever knows the origin's serials and layouts.
 
     batch   = epoch u16, ordinal u32 of the first record, group...        big endian
-    group   = count u8, source, bound, base, record...                    varints; base signed, ms, from the group before
+    group   = count u8, source, bound, base, record...           varints; base signed, ms, from the group before
     record  as in gateway/records; its step from the group's base on
 
 The ordinals of a batch have no gap; with the journal's epoch they are each record's `seq`. The first base counts from
@@ -16,6 +16,7 @@ from gateway import clock
 from gateway.records import LOST, Decoder, Encoder
 from lib import varint
 
+RECORDS, IDENTITY, LAYOUT, REPORT, TABLE, AGAIN = range(1, 7)  # kinds of batches; the words of a root's questions too
 _HEAD = const(6)
 _MOST = const(127)  # records of a group
 _LONGEST = const(640)  # a record may be as long as a frame of the journal, and then goes alone, in parts
@@ -30,6 +31,7 @@ class Writer:
         self._room = room
         self._encoder = Encoder(0)
         self._buf = memoryview(bytearray(_LONGEST))
+        self._same = 0, 0  # source and bound of the group
         self.after = self.count = self._before = self._group = 0
 
     def put(self, record):
@@ -73,12 +75,14 @@ class Writer:
 
 
 class Reader(Decoder):
-    """The records of one batch, with the attributes of a Replay; `names` are the origin's."""
+    """The records of one batch after the other, with the attributes of a Replay."""
 
     first = None  # as of a record that is no archive's
 
-    def start(self, payload):
-        """Take a batch; ValueError when it is none."""
+    def start(self, payload, names):
+        """Take a batch, of an origin with these `names`; ValueError when it is none."""
+        self._names = names
+        self._last.clear()
         if len(payload) < _HEAD:
             raise ValueError("no batch")
         self.epoch, self.ordinal = struct.unpack_from(">HI", payload, 0)
@@ -87,7 +91,6 @@ class Reader(Decoder):
         self._at = _HEAD
         self._left = 0
         self._base = clock.EPOCH * 1000
-        self.forget()
 
     def next(self):
         """Return self with the next record, None at the end; IndexError or ValueError when it cannot be read."""

@@ -64,7 +64,7 @@ def _journal():
 
 
 def parts(conf, secrets, problems):
-    """Return (clock, journal, recorder, buses, outlets, archive or None) of a gateway."""
+    """Return (clock, journal, recorder, buses, outlets, archive or None, mesh or None) of a gateway."""
     nvs = esp32.NVS("gw")
     board = data.load("board.json")
     now = clock.Clock(_rtcs(board), nvs)
@@ -73,7 +73,8 @@ def parts(conf, secrets, problems):
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     ids = Ids()
     recorder = Recorder(journal, boot, now)
-    epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, conf["uplinks"])
+    consumers = conf["uplinks"] + ([{"name": "mesh"}] if "mesh" in conf else [])
+    epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, consumers)
     pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):
         if bus["uart"] not in pins:
@@ -95,8 +96,8 @@ def parts(conf, secrets, problems):
                 buses[-1].takes = (int, str)  # a meter's own number may be text
     gc.collect()
     outlets = []
-    archive = None
-    if conf["uplinks"]:
+    archive = mesh = None
+    if consumers:
         names = ids.names()
         found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="archive")
         if found:
@@ -107,9 +108,13 @@ def parts(conf, secrets, problems):
             archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         identity = conf["feederId"], conf["gatewayId"], names, every, epoch, points
-        shared = journal, now, boot, problems, recorder, archive
-        outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
-    return now, journal, recorder, buses, outlets, archive
+        if conf["uplinks"]:
+            shared = journal, now, boot, problems, recorder, archive
+            outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
+        if "mesh" in conf:
+            shared = now, recorder, nvs, journal, ids, Dating(journal, now, boot), problems, outlets
+            mesh = once.call("gateway.join", "member", conf, secrets, identity, shared)
+    return now, journal, recorder, buses, outlets, archive, mesh
 
 
 def media(bus, pins):

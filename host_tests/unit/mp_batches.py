@@ -97,10 +97,10 @@ def batches(board, ordinal=0):
 
 def carried(board, ordinal=0):
     found = []
-    writer, reader = northbound(), Reader(Names())
+    writer, reader = northbound(), Reader(None)
     for payload, count in batches(board, ordinal):
         assert len(payload) <= ROOM or count == 1
-        reader.start(memoryview(payload))
+        reader.start(memoryview(payload), Names())
         assert reader.epoch == 4660
         for _ in range(count):
             assert reader.next() is reader
@@ -113,7 +113,8 @@ def village(board, rounds=20, meters=8):
     for turn in range(rounds):
         for slot in range(1, meters + 1):
             at = turn * 60000 + slot * 130
-            board.recorder.reading(at, slot, 1, [1000 * slot + turn, (-1) ** turn * 231500, None if slot == 3 else 230100])
+            volts = None if slot == 3 else 230100
+            board.recorder.reading(at, slot, 1, [1000 * slot + turn, (-1) ** turn * 231500, volts])
         board.recorder.commit()
 
 
@@ -168,7 +169,7 @@ def test_what_is_no_batch_is_refused_and_nothing_else_is_raised():
     board = Board()
     village(board, 2, 4)
     good = batches(board)[0][0]
-    reader = Reader(Names())
+    reader = Reader(None)
     seed = 1
     refused = 0
     for _ in range(3000):
@@ -177,7 +178,7 @@ def test_what_is_no_batch_is_refused_and_nothing_else_is_raised():
         data[seed % len(data)] ^= 1 << (seed >> 8) % 8
         data = data[: len(data) - (seed >> 12) % 3]
         try:
-            reader.start(memoryview(data))
+            reader.start(memoryview(data), Names())
             for _ in range(200):
                 if reader.next() is None:
                     break

@@ -1,0 +1,172 @@
+"""A pole of the mesh: what its journal holds goes to a root in batches, and is the journal's until a root has it safe.
+
+The mesh is one more consumer of the journal, with a cursor of its own. A batch is a few records (gateway/batches), and
+goes as one part, or as some where a single record is longer than a frame; the cursor moves over the prefix of which the
+root has acknowledged every part. After a reset all beyond the cursor goes again, under new numbers: a root takes it as
+new, and (gatewayId, seq) tells a consumer so.
+"""
+import asyncio
+
+from micropython import const
+
+from gateway import VERSION, bridge, clock, log
+from gateway.batches import IDENTITY, LAYOUT, RECORDS, REPORT, TABLE, Writer
+from gateway.replay import Replay
+from lib import once
+
+IDLE_MS = 200
+_LIMIT_MS = const(60000)
+_CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
+_SPREAD_S = const(60)  # over which the poles of a site spread what they all read at the same second
+_TABLE_MS = const(300000)
+_FIRST_MS = const(20000)
+_ASKED = const(16)  # that a root may have asked for and not got yet
+_PARTS = const(15)
+_NEAR = const(8)
+
+
+class Pole(bridge.Bridge):
+    """`acked`: the next ordinal to be acknowledged. `feed(life)` fills batches and offers them to the node."""
+
+    gateway = None  # whose report is sent too
+
+    def __init__(self, now, recorder, nvs, identity, journal, cursor, dating, problems):
+        super().__init__(now, recorder, nvs)
+        self._feeder, self._gateway, self.names, self._every, self._epoch = identity
+        self._problems = problems
+        self.journal = journal
+        self._cursor = cursor
+        kept = journal.cursor(cursor)
+        self.place = kept if kept is not None and kept <= journal.next else journal.first
+        self._kept, self._kept_at = kept, 0
+        self._replay = Replay(journal, self.names, dating, self.place)
+        self._writer = None
+        self._held = False  # the record that the replay read last belongs into the next batch
+        self._opened = self._late = 0  # uptime ms of the batch's first record, and how old that was then
+        self._number = 0
+        self._parts = []  # (number, kind, bytes) not yet taken by the node
+        self._way = []  # (ordinal after it, numbers of its parts that are not acknowledged) of each batch of records
+        self._asked = [bytes((IDENTITY,))]
+        self._table_at = self._report_at = _FIRST_MS
+        self._near = False
+
+    def start(self, keep):
+        """Start the tasks."""
+        super().start(keep)
+        node = self.node
+        self._writer = Writer(self._epoch, node.room - 1)
+        self._number = node.secrecy.counter.epoch << 16  # above all that went before
+        self._phase = node.rand(1000 * min(list(self._every.values()) + [_SPREAD_S]))
+        keep("mesh batches", self.feed, _LIMIT_MS)
+
+    @property
+    def behind(self):
+        """Return how many records are not acknowledged."""
+        return self.journal.next - self.place
+
+    async def feed(self, life):
+        """Fill batches and offer them, for ever."""
+        while True:
+            life.beat()
+            parts = self._parts
+            while parts and self.node.offer(parts[0][0], parts[0][2], bridge.ticks(), parts[0][1]):
+                parts.pop(0)
+            if not parts:
+                self._tell(clock.uptime_ms())
+            if not parts:
+                await self._fill()
+            self.keep()
+            await asyncio.sleep_ms(IDLE_MS)
+
+    def _tell(self, now):
+        """Send what a root has asked for, or what is due."""
+        if self._asked:
+            what = self._asked.pop(0)
+            if what[0] == IDENTITY:
+                self._cut(what[0], self._identity())
+            elif what[0] == LAYOUT and len(what) == 3:
+                columns = self.names.columns(what[1] << 8 | what[2])
+                if columns:
+                    self._cut(what[0], what[1:] + columns.encode())
+        elif now >= self._table_at:
+            self._table_at = now + _TABLE_MS
+            self._cut(TABLE, self.table())
+        elif self.gateway and self.gateway.report_ms and now >= self._report_at:
+            self._report_at = now + self.gateway.report_ms
+            self._cut(REPORT, once.call("gateway.brief", "report", self.gateway))
+
+    def _identity(self):
+        """Return whose records these are: feeder, gateway, firmware, problems, then serial and cadence of each slot."""
+        lines = [self._feeder, self._gateway, VERSION, str(self._problems)]
+        slot = 1
+        while self.names.serial(slot):
+            lines.append("%s %d" % (self.names.serial(slot), self._every.get(slot, 60)))
+            slot += 1
+        return "\n".join(lines).encode()
+
+    async def _fill(self):
+        """Put records into the batch; let it go when it is full, or when it is time."""
+        writer = self._writer
+        full = False
+        while self._held or await self._replay.next():
+            if self._replay.gap:
+                self._missed(*self._replay.gap)
+            self._held = not writer.put(self._replay)
+            if self._held:
+                full = True
+                break
+            if writer.count == 1:
+                self._opened = clock.uptime_ms()
+                now = self.clock.now()
+                self._late = now[0] - self._replay.unix_ms if now else 0
+        waited = clock.uptime_ms() - self._opened
+        if writer.count and waited + max(0, self._late) >= self._phase and (full or waited >= IDLE_MS):
+            after = writer.after
+            first = self._number + 1
+            self._cut(RECORDS, writer.take())
+            self._way.append((after, list(range(first, self._number + 1))))
+
+    def _missed(self, first, after):
+        """Say that records are gone before they went."""
+        self._replay.gap = None
+        told = self.recorder, self.name, self._epoch << 32, first, after, False
+        once.call("gateway.events", "overrun", *told)
+
+    def _cut(self, kind, data):
+        """Queue a batch, in parts: the first byte says which of how many it is."""
+        room = self.node.room - 1
+        last = (len(data) - 1) // room
+        if last > _PARTS:
+            log.error(self.name, "%d bytes are too much for the mesh" % len(data))
+            return
+        for part in range(last + 1):
+            self._number += 1
+            text = bytes((part << 4 | last,)) + bytes(data[part * room : part * room + room])
+            self._parts.append((self._number, kind, text))
+
+    def acked(self, number):
+        """Take that a root has a part safe; the cursor moves over what is acknowledged without a gap."""
+        for _, numbers in self._way:
+            if number in numbers:
+                numbers.remove(number)
+        while self._way and not self._way[0][1]:
+            self.place = self._way.pop(0)[0]
+
+    def command(self, ident, payload):
+        """Take what a root wants to know."""
+        what = bytes(payload)
+        if what and what not in self._asked and len(self._asked) < _ASKED:
+            self._asked.append(what)
+        return b""
+
+    def keep(self, at_once=False):
+        """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""
+        now = clock.uptime_ms()
+        if self.place != self._kept and (at_once or now - self._kept_at >= _CURSOR_MS):
+            self.journal.put(self._cursor, self.place)
+            self._kept, self._kept_at = self.place, now
+        first = self.journal.first
+        near = 0 < first and (self.place - first) * _NEAR < self.journal.next - first
+        if near != self._near:
+            self._near = near
+            once.call("gateway.standing", "near_full", self, self.recorder, near)

@@ -1,0 +1,188 @@
+"""A root of the mesh: what the poles have stored goes to every outlet here, under the pole's own gatewayId and `seq`.
+
+Nothing of theirs is stored here. A batch is taken while there is room, handed to one courier for each outlet, and
+confirmed when all of them have its PUBACK; until then it is the pole's, whose flash has it. What was not confirmed when
+a root dies comes again. docs/decisions/0010 says what happens when an outlet is away for long.
+"""
+import json
+
+from micropython import const
+
+from gateway import bridge, clock, log
+from gateway.batches import IDENTITY, LAYOUT, RECORDS, TABLE, Reader
+from gateway.couriers import Courier
+from gateway.members import Members
+from gateway.records import EVENT
+
+_QUEUE = const(32)  # batches that are not yet confirmed
+_BUSY = const(24)  # and from so many on another root may serve the poles better
+_LIMIT_MS = const(60000)
+_ASK_MS = const(20000)  # before the same is asked again of the same pole
+_EXPIRY_S = const(120)
+_GONE_MS = const(30000)  # no outlet is connected for so long, and the poles look for another root
+_TABLE_MS = const(300000)
+_SILENT_MS = const(960000)  # a pole speaks each five minutes
+_BOUND_MS = const(20)  # of the clock, for each stratum
+_STRATA = const(200)
+
+
+class Batch:
+    """One batch on its way to the outlets: `left` are the couriers that have no PUBACK for all of it."""
+
+    def __init__(self, serial, member, number, parts, payload, now, left):
+        self.serial = serial
+        self.member = member
+        self.number = number
+        self.parts = parts
+        self.payload = payload
+        self.now = now  # when it came: what is late is late to every outlet
+        self.left = left
+
+
+class Root(bridge.Bridge):
+    """`members`: the poles heard of, by id, and the root itself. `queue`: batches, oldest first."""
+
+    def __init__(self, now, recorder, nvs, identity, outlets, voices):
+        super().__init__(now, recorder, nvs)
+        self._identity = identity
+        self.members = Members()
+        self.queue = []
+        self.couriers = [Courier(self, outlet, voice) for outlet, voice in zip(outlets, voices)]
+        self._reader = Reader(None)
+        self._serial = 0
+        self._ident = 0
+        self._up_at = 0
+        self._table_at = 0
+        self.unread = 0  # batches that nobody can read
+
+    def start(self, keep):
+        """Start the tasks."""
+        self.own = self.members.add(self.node.id)
+        self.own.feeder, self.own.gateway = self._identity
+        super().start(keep)
+        for courier in self.couriers:
+            keep("mesh " + courier.outlet.name, courier.run, _LIMIT_MS)
+
+    def look(self, now):
+        """Tell the node the time and how the outlets stand; tell the outlets who has fallen silent."""
+        super().look(now)
+        node = self.node
+        if [courier for courier in self.couriers if courier.outlet.client.connected]:
+            self._up_at = now
+        node.uplink(now - self._up_at < _GONE_MS, 200 if len(self.queue) > _BUSY else 0, bridge.ticks())
+        utc = self.clock.now()
+        stratum = utc[1] // _BOUND_MS if utc else _STRATA
+        if stratum < _STRATA and self.clock.source != clock.MESH:
+            node.set_time(utc[0] - bridge.SINCE_MS, stratum, bridge.ticks())
+        else:
+            node.set_time(None, 0, bridge.ticks())
+        if now >= self._table_at:
+            self._table_at = now + _TABLE_MS
+            self.own.take(TABLE, self.table(), now, utc)
+        for member in self.members.all.values():
+            if member is not self.own and member.online and now - member.heard > _SILENT_MS:
+                member.silent()
+                log.warn(self.name, "%s is silent" % member.gateway)
+
+    def received(self, origin, number, kind, payload):
+        """Take a part of a batch; False when it has to come again."""
+        member = self.members.add(origin)
+        if not payload or not member:
+            return False
+        member.heard = clock.uptime_ms()
+        part, last = payload[0] >> 4, payload[0] & 15
+        number -= part
+        if kind == RECORDS:
+            for batch in self.queue:
+                if batch.member is member and batch.number == number:
+                    return True
+        else:
+            self.node.confirm(origin, number + part, bridge.ticks())
+        whole = member.join(number, part, last, payload[1:])
+        if whole is None:
+            return True
+        if kind != RECORDS:
+            member.done(number)
+            self._learn(origin, member, kind, whole)
+            return True
+        taken = self._records(origin, member, number, last + 1, whole)
+        if taken:
+            member.done(number)
+        return taken
+
+    def _learn(self, origin, member, kind, whole):
+        if kind == IDENTITY:
+            other = self.members.claim(origin, member, whole)
+            if other:
+                log.error(self.name, "member %d says that it is %s" % (origin, other))
+                self.event(6, origin)
+        else:
+            try:
+                member.take(kind, whole, clock.uptime_ms(), self.clock.now())
+            except (IndexError, ValueError):
+                self.unread += 1
+
+    def _records(self, origin, member, number, parts, payload):
+        """Queue a batch for the outlets; False when there is no room, or not all is known of the pole."""
+        left = [courier for courier in self.couriers if not courier.away]
+        if len(self.queue) >= _QUEUE or not left:
+            return False
+        if not member.gateway:
+            self._ask(origin, member, bytes((IDENTITY,)))
+            return False
+        payload = bytes(payload)
+        reader = self._reader
+        member.missing = None
+        try:
+            reader.start(payload, member)
+            while reader.next():
+                if reader.slot and not member.serial(reader.slot):
+                    self._ask(origin, member, bytes((IDENTITY,)))
+                    return False
+                if reader.tag == EVENT and not isinstance(json.loads(reader.what[3]), dict):
+                    raise ValueError("event")
+        except (IndexError, ValueError):
+            if member.missing is not None:
+                self._ask(origin, member, bytes((LAYOUT, member.missing >> 8, member.missing & 255)))
+                return False
+            self.unread += 1
+            log.error(self.name, "a batch of %s cannot be read" % member.gateway)
+            for part in range(parts):
+                self.node.confirm(origin, number + part, bridge.ticks())
+            return True
+        self._serial += 1
+        self.queue.append(Batch(self._serial, member, number, parts, payload, self.clock.now(), left))
+        return True
+
+    def serves(self, but):
+        """Return whether an outlet other than that of the courier `but` is served."""
+        return bool([courier for courier in self.couriers if courier is not but and not courier.away])
+
+    def done(self, batch, courier):
+        """Take that an outlet has all of a batch, or does without."""
+        if courier in batch.left:
+            batch.left.remove(courier)
+            if not batch.left:
+                self.queue.remove(batch)
+                for part in range(batch.parts):
+                    self.node.confirm(batch.member.id, batch.number + part, bridge.ticks())
+
+    def ident(self):
+        """Return a number for a command, above all before: seconds since 2024 while the time is known."""
+        now = self.clock.now()
+        try:
+            last = self.nvs.get_i32("mesh_ident")
+        except OSError:
+            last = 0
+        ident = max(last + 1, now[0] // 1000 - clock.EPOCH if now else 0)
+        self.nvs.set_i32("mesh_ident", ident)
+        self.nvs.commit()
+        return ident
+
+    def _ask(self, origin, member, what):
+        """Ask a pole for what is not known of it, not too often."""
+        now = clock.uptime_ms()
+        if member.asked and what == member.asked[0] and now - member.asked[1] < _ASK_MS:
+            return
+        if self.node.command(origin, self.ident(), _EXPIRY_S, what, bridge.ticks()):
+            member.asked = what, now
