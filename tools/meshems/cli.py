@@ -20,6 +20,7 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "scan": "meshems.scan",
     "bench": "meshems.bench",
     "logs": "meshems.logs",
+    "mesh": "meshems.meshmap",
 }
 
 
@@ -178,17 +179,20 @@ def _spec(file: Path) -> dict[str, Any]:
     "--fault", "faults", multiple=True, metavar="dead:SERIAL@20-40", help="A meter is silent from s 20 to 40."
 )
 @click.option("--kill", "kills", multiple=True, metavar="GATEWAY@30", help="Cut a gateway's power at s 30, for 15 s.")
+@click.option("--mesh", is_flag=True, help="Only the first gateway reaches the broker; the others reach it by radio.")
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="Save the last table as a picture."
 )
 def demo(
-    gateways: int, meters: int, seconds: float | None, faults: Sequence[str], kills: Sequence[str], picture: Path | None
-) -> None:
+    gateways: int, meters: int, seconds: float | None, faults: Sequence[str], kills: Sequence[str], mesh: bool,
+    picture: Path | None,
+) -> None:  # fmt: skip
     """Gateways of the real firmware, simulated meters read every 5 s, a broker and a subscriber that counts.
 
     \b
     meshems demo --gateways 2 --meters 12 --seconds 60
     meshems demo --seconds 90 --fault dead:SN-3@20-40 --kill pole-1@30
+    meshems demo --mesh --gateways 8 --meters 24 --seconds 90 --kill pole-3@30
 
     A meter is named by its serial or its number in the table, a gateway pole-1, pole-2, ... Ends with
     `stored N, acknowledged N, lost L, duplicates D, wrong W, uncommitted U`; exit status 1 when something
@@ -199,7 +203,7 @@ def demo(
     from meshems.run import RunError
 
     try:
-        plan = Plan.of(gateways, meters, seconds, faults, kills)
+        plan = Plan.of(gateways, meters, seconds, faults, kills, mesh)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     try:

@@ -45,7 +45,9 @@ LINE_SHARE = 0.8  # of the cadence that a line's polls may take
 BACK_S = 15.0  # after which what was killed comes back
 READY_S = 10.0
 COMMIT_S = 3.0  # a reading is committed 2 s after it was made
-DRAIN_S = 20.0
+DRAIN_S, MESH_DRAIN_S = 20.0, 60.0
+SPAN_M = 220  # from a pole to the next: what is twice as far away is hardly heard
+AIR_LOSS = 5  # percent of all frames
 LOOK_S = 1.0  # between two looks into the flash images
 TICK_S = 0.1
 COMPLAINTS = 5  # of each gateway, told when the verdict is not good
@@ -85,12 +87,16 @@ class Plan:
     seconds: float | None = None
     troubles: list[Trouble] = field(default_factory=list)
     kills: list[tuple[str, float]] = field(default_factory=list)
+    mesh: bool = False
 
     @classmethod
     def of(
-        cls, gateways: int, meters: int, seconds: float | None, faults: Sequence[str] = (), kills: Sequence[str] = ()
-    ) -> "Plan":
+        cls, gateways: int, meters: int, seconds: float | None, faults: Sequence[str] = (), kills: Sequence[str] = (),
+        mesh: bool = False,
+    ) -> "Plan":  # fmt: skip
         """Return the plan for the options of the command line; PlanError names the option and what is allowed."""
+        if mesh and gateways < 2:
+            raise PlanError("a mesh has at least 2 gateways")
         if meters < gateways:
             raise PlanError(f"{meters} meters for {gateways} gateways: at least one each")
         names = [f"pole-{i + 1}" for i in range(gateways)]
@@ -99,7 +105,7 @@ class Plan:
             gateway = i * gateways // meters
             first = -(-gateway * meters // gateways)
             places.append(Place(i + 1, f"SN-{i + 1}", PROFILES[i % len(PROFILES)], names[gateway], i - first + 1))
-        plan = cls(names, places, seconds)
+        plan = cls(names, places, seconds, mesh=mesh)
         for name in names:
             busy = sum(_poll_s(place.profile) for place in places if place.gateway == name)
             if busy > LINE_SHARE * EVERY_S:
@@ -201,6 +207,8 @@ class Fleet:
         for name in plan.gateways:
             (root / name).mkdir()
             (root / name / "gateway.json").write_text(json.dumps(self._config(name, port)))
+            if plan.mesh:
+                self._join(name, port)
             (root / f"{name}.spec").write_text(json.dumps(self._spec(name)))
 
     def _config(self, name: str, port: int) -> dict[str, Any]:
@@ -209,15 +217,35 @@ class Fleet:
             for p in self.plan.places
             if p.gateway == name
         ]
+        number = self.plan.gateways.index(name)
+        uplink = {"name": OUTLET, "kind": "mqtt", "host": HOST, "port": port, "format": "openami"}
+        mesh = {"mesh": {"id": number + 1, "root": not number}} if self.plan.mesh else {}
         return {
             "feederId": FEEDER,
             "gatewayId": name,
             "board": "desktop",
             "buses": [{"uart": UART, "baud": LINE.baud, "format": LINE.format}],
             "meters": meters,
-            "uplinks": [{"name": OUTLET, "kind": "mqtt", "host": HOST, "port": port, "format": "openami"}],
+            "uplinks": [] if mesh and number else [uplink],
             "clock": {"ntp": []},
+            **mesh,
         }
+
+    def _join(self, name: str, port: int) -> None:
+        """Give a gateway its keys and its place on the air: two rows of poles along the feeder."""
+        paths.share_firmware()
+        from lib.mesh import keys
+
+        number = self.plan.gateways.index(name)
+        secret = bytes(range(32))
+        if number:
+            node = keys.node(secret, number + 1)
+            kept = {"site": keys.site(secret), "net": keys.net(secret).hex(), "node": node.hex()}
+        else:
+            kept = {"secret": secret.hex()}
+        (self.root / name / "secrets.json").write_text(json.dumps({"mesh": kept}))
+        air = {"port": port, "x": number // 2 * SPAN_M, "y": number % 2 * SPAN_M, "loss": AIR_LOSS}
+        (self.root / name / "air.json").write_text(json.dumps(air))
 
     def _spec(self, name: str) -> dict[str, Any]:
         places = [place for place in self.plan.places if place.gateway == name]
@@ -404,7 +432,8 @@ class Show:
 
     def _wait_drained(self, names: Sequence[str], least_s: float) -> None:
         began = time.monotonic()
-        while self._signals.count < 2 and time.monotonic() - began < DRAIN_S:
+        limit_s = MESH_DRAIN_S if self.fleet.plan.mesh else DRAIN_S
+        while self._signals.count < 2 and time.monotonic() - began < limit_s:
             for name in names:
                 self.fleet.gateways[name].tick()
             self._look()
@@ -427,9 +456,10 @@ class Show:
             self._wait_drained(names, least_s)
             for name in names:
                 self.fleet.gateways[name].stop()
-            names = self._behind(names)
-            if not names:
+            behind = self._behind(names)
+            if not behind:
                 break
+            names = names if self.fleet.plan.mesh else behind  # those on the way are needed
         self._looked = 0.0
         self._look()
 
