@@ -24,6 +24,7 @@ _PASS_SPREAD_MS = const(570)
 _HURRY_MS = const(20)
 _HURRY_SPREAD_MS = const(180)
 _GAP_MS = const(1000)  # between beacons that hurry; doubled with each, until a wave begins after a calm minute
+_AGAIN_MS = const(2000)  # after the loss of a route
 _CALM_MS = const(60000)
 _GAP_MOST_MS = const(32000)
 _CHANGED = const(200)  # cost that children should hear of
@@ -95,7 +96,12 @@ class Beacons:
     def changed(self, now):
         """The parent is another one: tell the neighbours when it makes a difference to them."""
         node = self._node
-        if abs(node.routes.cost() - self._told) > _CHANGED or node.uplinked() != self._uplinked:
+        cost = node.routes.cost()
+        if cost == NEVER and self._told != NEVER:
+            # children must not wait: a tree that has lost its root falls apart from above, one level after the other
+            self._due = later(now, _HURRY_MS + node.rand(_HURRY_SPREAD_MS))
+            self._second = later(now, _AGAIN_MS)
+        elif abs(cost - self._told) > _CHANGED or node.uplinked() != self._uplinked:
             self.hurry(now)
 
     def write(self, buf, now, nonce=b""):

@@ -19,6 +19,7 @@ _RTO_MOST_MS = const(120000)
 _EARLY_MS = const(1500)  # a later one has arrived, and this one is older than that: it is lost
 _HELD_MS = const(30000)  # a root has it and waits for its broker
 _PACE_MS = const(2000)  # between batches of a backlog
+_PACE_MOST_MS = const(16000)  # doubled with each time-out
 _BURST = const(4)
 _LONG = const(12)  # frames in the queue, and own ones wait
 _HOLD_MS = const(10000)
@@ -51,6 +52,7 @@ class Custody:
         self._tokens = _BURST
         self._refilled = None
         self._slow_until = None  # congestion: half the rate
+        self._pace = _PACE_MS
         self._start = None
 
     def offer(self, number, kind, payload, now):
@@ -90,7 +92,7 @@ class Custody:
     def _refill(self, now):
         if self._refilled is None:
             self._refilled = now
-        pace = _PACE_MS
+        pace = self._pace
         if self._slow_until is not None:
             if diff(self._slow_until, now) > 0:
                 pace *= 2
@@ -113,6 +115,8 @@ class Custody:
                 continue
             wait = diff(batch.due, now)
             if wait <= 0:
+                if batch.state == _GONE:
+                    self._pace = min(_PACE_MOST_MS, 2 * self._pace)
                 if batch.state == _GONE and batch.via and batch.via.unanswered(now):
                     self._node.upward.silent(batch.via, now)
                 self._queue(batch, now)
@@ -182,6 +186,8 @@ class Custody:
             elif batch.state == _GONE and back and diff(now, batch.gone) > _EARLY_MS:
                 batch.state = _WAITS
                 batch.due = now
+        if done:
+            self._pace = max(_PACE_MS, self._pace - _PACE_MS // 8)
         for batch in done:
             self._unqueue(batch)
             self._batches.remove(batch)
