@@ -11,7 +11,6 @@ The application of each node is an `App`: what it was told stands in its lists.
 import random
 
 import soft_aes  # noqa: F401
-
 from lib.mesh import keys
 from lib.mesh.node import Node
 

@@ -20,7 +20,7 @@ CMACS = (
     (64, "51f0bebf7e3b9d92fc49741779363cfe"),
 )
 
-# RFC 3610, section 8: nonce, bytes of additional data, length of the packet, bytes of tag, packet out; key C0..CF or below
+# RFC 3610, section 8: nonce, bytes of additional data, length of the packet, bytes of tag, packet out
 CCM_KEY = bytes(range(0xC0, 0xD0))
 CCMS = (
     ("00000003020100a0a1a2a3a4a5", 8, 31, 8,

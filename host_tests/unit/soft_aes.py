@@ -44,7 +44,7 @@ def _round_keys(key):
         if len(words) % 16 == 0:
             last = bytes((_BOX[last[1]] ^ rcon, _BOX[last[2]], _BOX[last[3]], _BOX[last[0]]))
             rcon = _double(rcon)
-        words += bytes(a ^ b for a, b in zip(last, words[-16:-12]))
+        words += bytes(a ^ b for a, b in zip(last, words[-16:-12]))  # noqa: B905
     return words
 
 
@@ -64,7 +64,7 @@ class _Aes:
         for at in range(0, len(text), 16):
             block = bytes(text[at : at + 16])
             if self._last is not None:
-                block = bytes(a ^ b for a, b in zip(block, self._last))
+                block = bytes(a ^ b for a, b in zip(block, self._last))  # noqa: B905
             block = self._block(block)
             if self._last is not None:
                 self._last = block
