@@ -78,10 +78,10 @@ class Member:
         self.every = {slot + 1: int(line.split(" ")[1]) for slot, line in enumerate(lines)}
         self.versions[0] += 1
 
-    def take(self, kind, data, now, utc):
-        """Take a layout, a table or a report, at uptime `now`; IndexError or ValueError when it is none."""
+    def take(self, kind, data, now, utc, number):
+        """Take the layout `number`, a table or a report, at uptime `now`; IndexError or ValueError when it is none."""
         if kind == LAYOUT:
-            text = bytes(data[2:]).decode()
+            text = bytes(data).decode()
             for line in text[1:].split("\n"):
                 obis, unit, exponent = line.split(" ")
                 if '"' in line or "\\" in line or not -30 < int(exponent) < 30:
@@ -92,7 +92,7 @@ class Member:
                     break
             else:
                 self._texts.append(text)
-            self._columns[data[0] << 8 | data[1]] = text
+            self._columns[number] = text
         elif kind == TABLE:
             self.table = bytes(data), utc
             self.trusted = bool(data[0] & 1)

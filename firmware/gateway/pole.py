@@ -20,7 +20,7 @@ _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 _SPREAD_S = const(60)  # over which the poles of a site spread what they all read at the same second
 _TABLE_MS = const(300000)
 _FIRST_MS = const(20000)
-_ASKED = const(16)  # that a root may have asked for and not got yet
+_ANSWER = const(200)  # bytes of what a root has asked for, in one answer
 _PARTS = const(15)
 _NEAR = const(8)
 
@@ -46,7 +46,7 @@ class Pole(bridge.Bridge):
         self._number = 0
         self._parts = []  # (number, kind, bytes) not yet taken by the node
         self._way = []  # (ordinal after it, numbers of its parts that are not acknowledged) of each batch of records
-        self._asked = [bytes((IDENTITY,))]
+        self._named = False  # this boot has said who it is
         self._table_at = self._report_at = _FIRST_MS
         self._near = False
 
@@ -79,15 +79,10 @@ class Pole(bridge.Bridge):
             await asyncio.sleep_ms(IDLE_MS)
 
     def _tell(self, now):
-        """Send what a root has asked for, or what is due."""
-        if self._asked:
-            what = self._asked.pop(0)
-            if what[0] == IDENTITY:
-                self._cut(what[0], self._identity())
-            elif what[0] == LAYOUT and len(what) == 3:
-                columns = self.names.columns(what[1] << 8 | what[2])
-                if columns:
-                    self._cut(what[0], what[1:] + columns.encode())
+        """Send what is due: at first who this is, since that may be another than before."""
+        if not self._named:
+            self._named = True
+            self._cut(IDENTITY, self._identity())
         elif now >= self._table_at:
             self._table_at = now + _TABLE_MS
             self._cut(TABLE, self.table())
@@ -153,11 +148,21 @@ class Pole(bridge.Bridge):
             self.place = self._way.pop(0)[0]
 
     def command(self, ident, payload):
-        """Take what a root wants to know."""
-        what = bytes(payload)
-        if what and what not in self._asked and len(self._asked) < _ASKED:
-            self._asked.append(what)
-        return b""
+        """Return a part of what a root wants to know: the number of the last part, and bytes; b"" when it is not known.
+
+        It goes beside the batches: those may wait for just this.
+        """
+        if len(payload) != 4:
+            return b""
+        kind, part, number = payload[0], payload[1], payload[2] << 8 | payload[3]
+        text = b""
+        if kind == IDENTITY:
+            text = self._identity()
+        elif kind == LAYOUT:
+            text = (self.names.columns(number) or "").encode()
+        if not text:
+            return b""
+        return bytes(((len(text) - 1) // _ANSWER & 255,)) + text[part * _ANSWER :][:_ANSWER]
 
     def keep(self, at_once=False):
         """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""

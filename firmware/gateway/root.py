@@ -17,10 +17,10 @@ from gateway.records import EVENT
 _QUEUE = const(32)  # batches that are not yet confirmed
 _BUSY = const(24)  # and from so many on another root may serve the poles better
 _LIMIT_MS = const(60000)
-_ASK_MS = const(20000)  # before the same is asked again of the same pole
-_EXPIRY_S = const(120)
+_EXPIRY_S = const(30)  # of a question to a pole
 _GONE_MS = const(30000)  # no outlet is connected for so long, and the poles look for another root
 _TABLE_MS = const(300000)
+_ASKED = const(1 << 40)  # above the numbers of batches: what is put together from answers
 _SILENT_MS = const(960000)  # a pole speaks each five minutes
 _BOUND_MS = const(20)  # of the clock, for each stratum
 _STRATA = const(200)
@@ -78,7 +78,7 @@ class Root(bridge.Bridge):
             node.set_time(None, 0, bridge.ticks())
         if now >= self._table_at:
             self._table_at = now + _TABLE_MS
-            self.own.take(TABLE, self.table(), now, utc)
+            self.own.take(TABLE, self.table(), now, utc, 0)
         for member in self.members.all.values():
             if member is not self.own and member.online and now - member.heard > _SILENT_MS:
                 member.silent()
@@ -110,7 +110,7 @@ class Root(bridge.Bridge):
             member.done(number)
         return taken
 
-    def _learn(self, origin, member, kind, whole):
+    def _learn(self, origin, member, kind, whole, number=0):
         if kind == IDENTITY:
             other = self.members.claim(origin, member, whole)
             if other:
@@ -118,7 +118,7 @@ class Root(bridge.Bridge):
                 self.event(6, origin)
         else:
             try:
-                member.take(kind, whole, clock.uptime_ms(), self.clock.now())
+                member.take(kind, whole, clock.uptime_ms(), self.clock.now(), number)
             except (IndexError, ValueError):
                 self.unread += 1
 
@@ -128,7 +128,7 @@ class Root(bridge.Bridge):
         if len(self.queue) >= _QUEUE or not left:
             return False
         if not member.gateway:
-            self._ask(origin, member, bytes((IDENTITY,)))
+            self._ask(member, IDENTITY, 0)
             return False
         payload = bytes(payload)
         reader = self._reader
@@ -137,13 +137,13 @@ class Root(bridge.Bridge):
             reader.start(payload, member)
             while reader.next():
                 if reader.slot and not member.serial(reader.slot):
-                    self._ask(origin, member, bytes((IDENTITY,)))
+                    self._ask(member, IDENTITY, 0)
                     return False
                 if reader.tag == EVENT and not isinstance(json.loads(reader.what[3]), dict):
                     raise ValueError("event")
         except (IndexError, ValueError):
-            if member.missing is not None:
-                self._ask(origin, member, bytes((LAYOUT, member.missing >> 8, member.missing & 255)))
+            if member.missing is not None and member.missing <= 0xFFFF:
+                self._ask(member, LAYOUT, member.missing)
                 return False
             self.unread += 1
             log.error(self.name, "a batch of %s cannot be read" % member.gateway)
@@ -179,10 +179,33 @@ class Root(bridge.Bridge):
         self.nvs.commit()
         return ident
 
-    def _ask(self, origin, member, what):
-        """Ask a pole for what is not known of it, not too often."""
-        now = clock.uptime_ms()
-        if member.asked and what == member.asked[0] and now - member.asked[1] < _ASK_MS:
+    def _ask(self, member, kind, number, part=0):
+        """Ask a pole for a part of what is not known of it, one question at a time."""
+        if not member.asked:
+            ident = self.ident()
+            what = bytes((kind, part, number >> 8, number & 255))
+            if self.node.command(member.id, ident, _EXPIRY_S, what, bridge.ticks()):
+                member.asked = ident, kind, part, number
+
+    def result(self, origin, ident, payload):
+        """Take a part of what was asked for, and ask for the next."""
+        member = self.members.add(origin)
+        if not member or not member.asked or member.asked[0] != ident:
             return
-        if self.node.command(origin, self.ident(), _EXPIRY_S, what, bridge.ticks()):
-            member.asked = what, now
+        _, kind, part, number = member.asked
+        member.asked = None
+        if not payload:
+            return
+        key = _ASKED | kind << 16 | number
+        whole = member.join(key, part, payload[0], payload[1:])
+        if whole is not None:
+            member.done(key)
+            self._learn(origin, member, kind, whole, number)
+        elif part < payload[0]:
+            self._ask(member, kind, number, part + 1)
+
+    def unreached(self, origin, ident):
+        """Take that a question was not answered: it is asked again when that is needed."""
+        member = self.members.add(origin)
+        if member and member.asked and member.asked[0] == ident:
+            member.asked = None
