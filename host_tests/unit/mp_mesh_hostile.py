@@ -134,7 +134,7 @@ def test_a_member_that_attracts_everything_and_drops_it_is_left_again():
     node.upward.choose(air.now)
     assert node.parent_id() == 50
     assert node.offer(1, b"x", air.now)
-    air.until(lambda: node.app.ackeds, 30000)
+    air.until(lambda: node.app.ackeds, 60000)
     assert node.parent_id() == 2 and node.counts[counts.SILENT]
 
 

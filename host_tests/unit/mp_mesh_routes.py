@@ -59,6 +59,8 @@ def test_a_weak_link_is_dearer_than_its_acknowledgements_say():
 
 def test_two_time_outs_are_a_penalty_and_an_answer_takes_it_back():
     one = Neighbour(2, -60, 0)
+    assert not any(one.unanswered(now) for now in range(9))  # a new way: it is only forming
+    one.proven = True
     assert not one.unanswered(0) and one.unanswered(5) and one.link() == 500
     assert not one.unanswered(6) and not one.unanswered(7)  # at most one in ten seconds
     one.answered()

@@ -25,6 +25,7 @@ _HURRY_MS = const(20)
 _HURRY_SPREAD_MS = const(180)
 _GAP_MS = const(1000)  # between beacons that hurry; doubled with each, until a wave begins after a calm minute
 _AGAIN_MS = const(2000)  # after the loss of a route
+_LEAST_MS = const(400)  # between any two
 _CALM_MS = const(60000)
 _GAP_MOST_MS = const(32000)
 _CHANGED = const(200)  # cost that children should hear of
@@ -43,6 +44,7 @@ class Beacons:
         self._last = None
         self._number = 0
         self._told = NEVER  # cost that was advertised last
+        self._root = 0  # likewise
         self._uplinked = False  # likewise
         self._passed = None  # (root, seqno) whose wave was passed on
 
@@ -58,6 +60,14 @@ class Beacons:
         if self._due is None or diff(due, self._due) < 0:
             self._due = due
             self._gap = min(2 * self._gap, _GAP_MOST_MS)
+
+    def urge(self, now):
+        """Send one in a moment, however many there were."""
+        due = later(now, _HURRY_MS + self._node.rand(_HURRY_SPREAD_MS))
+        if self._last is not None and diff(later(self._last, _LEAST_MS), due) > 0:
+            due = later(self._last, _LEAST_MS)
+        if self._due is None or diff(due, self._due) < 0:
+            self._due = due
 
     def wave(self, now):
         """Begin a wave, at a root."""
@@ -97,9 +107,9 @@ class Beacons:
         """The parent is another one: tell the neighbours when it makes a difference to them."""
         node = self._node
         cost = node.routes.cost()
-        if cost == NEVER and self._told != NEVER:
-            # children must not wait: a tree that has lost its root falls apart from above, one level after the other
-            self._due = later(now, _HURRY_MS + node.rand(_HURRY_SPREAD_MS))
+        if node.routes.root != self._root:
+            # whoever relies on the old root must not wait: its tree falls apart from above, one level after the other
+            self.urge(now)
             self._second = later(now, _AGAIN_MS)
         elif abs(cost - self._told) > _CHANGED or node.uplinked() != self._uplinked:
             self.hurry(now)
@@ -110,6 +120,7 @@ class Beacons:
         routes = node.routes
         ms = node.nettime.read(now) if node.nettime.stratum != TIMELESS else None
         cost = self._told = routes.cost()
+        self._root = routes.root
         self._uplinked = node.uplinked()
         flags = (
             (PULL if cost == NEVER else 0)
@@ -163,6 +174,8 @@ class Beacons:
             neighbour.fails = 2
         if root != neighbour.root or seqno != neighbour.seqno or cost < neighbour.least:
             neighbour.least = cost
+        if neighbour.parent != parent and neighbour.parent == node.parent_id() and parent != node.id:
+            node.upward.probe(now)  # it has left the parent that is this node's too: is that one alive?
         neighbour.root = root
         neighbour.seqno = seqno
         neighbour.cost = cost
@@ -171,6 +184,8 @@ class Beacons:
         neighbour.flags = flags
         if flags & PULL and routes.root:
             self.hurry(now)
+        elif parent == node.id and not routes.root:
+            self.urge(now)  # it does not know yet
         node.upward.choose(now)
         if neighbour is routes.parent:
             self._followed(neighbour, flags, (high << 32) + low, stratum, epoch, now)

@@ -153,6 +153,8 @@ class Outbox:
         neighbour = node.routes.links.get(self._to)
         if neighbour and self._kind != LACK:
             neighbour.sent(ok)
+            if ok:
+                node.upward.proved(neighbour)
             if neighbour.fails > 2:
                 node.upward.choose(now)
         if slot < 0:

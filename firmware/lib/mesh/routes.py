@@ -15,6 +15,7 @@ from lib.mesh.links import STALE_MS, Links
 from lib.mesh.ticks import diff
 
 _SWITCH = const(150)  # so much better, ETX x 100, and the parent is changed
+_DEARER = const(400)  # one that was better is followed until it is so much dearer: then its root is gone
 _ROOTS = const(8)  # whose feasibility distance is kept
 
 
@@ -79,7 +80,7 @@ class Routes:
         floor = self._floor(one.root)
         if not floor or newer(one.seqno, floor[1]):
             return True
-        return one.seqno == floor[1] and one.least < floor[2]
+        return one.seqno == floor[1] and one.least < floor[2] and one.cost < floor[2] + _DEARER
 
     def usable(self, one, now):
         """Return whether a neighbour has a route that is alive and does not lead through here."""
