@@ -48,8 +48,7 @@ class Courier:
                     pass
             elif now - self._seen > _AWAY_MS and not self.away and self._root.serves(self):
                 self.away = True
-                for batch in list(self._root.queue):
-                    self._root.done(batch, self)
+                self._root.owed.left_behind(self)
             await asyncio.sleep_ms(_IDLE_MS)
 
     async def _serve(self, life, generation):

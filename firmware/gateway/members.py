@@ -27,6 +27,8 @@ class Member:
     online = False
     trusted = False
     asked = missing = None
+    again = None  # the couriers for whom it sends again, and `again_at`, the uptime ms of its last sign of that
+    again_at = 0
 
     def __init__(self, ident, texts):
         self.id = ident

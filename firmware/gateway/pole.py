@@ -10,7 +10,7 @@ import asyncio
 from micropython import const
 
 from gateway import VERSION, bridge, clock, log
-from gateway.batches import IDENTITY, LAYOUT, RECORDS, REPORT, TABLE, Writer
+from gateway.batches import AGAIN, IDENTITY, LAYOUT, RECORDS, REPORT, TABLE, Writer
 from gateway.replay import Replay
 from lib import once
 
@@ -39,7 +39,10 @@ class Pole(bridge.Bridge):
         kept = journal.cursor(cursor)
         self.place = kept if kept is not None and kept <= journal.next else journal.first
         self._kept, self._kept_at = kept, 0
+        self._dating = dating
         self._replay = Replay(journal, self.names, dating, self.place)
+        self._resend = None
+        self.again = []  # numbers of parts of what is sent again, not acknowledged yet
         self._writer = None
         self._held = False  # the record that the replay read last belongs into the next batch
         self._opened = self._late = 0  # uptime ms of the batch's first record, and how old that was then
@@ -75,6 +78,8 @@ class Pole(bridge.Bridge):
                 self._tell(clock.uptime_ms())
             if not parts:
                 await self._fill()
+            if self._resend and not parts and await self._resend.step():
+                self._resend = None
             self.keep()
             await asyncio.sleep_ms(IDLE_MS)
 
@@ -82,13 +87,13 @@ class Pole(bridge.Bridge):
         """Send what is due: at first who this is, since that may be another than before."""
         if not self._named:
             self._named = True
-            self._cut(IDENTITY, self._identity())
+            self.cut(IDENTITY, self._identity())
         elif now >= self._table_at:
             self._table_at = now + _TABLE_MS
-            self._cut(TABLE, self.table())
+            self.cut(TABLE, self.table())
         elif self.gateway and self.gateway.report_ms and now >= self._report_at:
             self._report_at = now + self.gateway.report_ms
-            self._cut(REPORT, once.call("gateway.brief", "report", self.gateway))
+            self.cut(REPORT, once.call("gateway.brief", "report", self.gateway))
 
     def _identity(self):
         """Return whose records these are: feeder, gateway, firmware, problems, then serial and cadence of each slot."""
@@ -118,7 +123,7 @@ class Pole(bridge.Bridge):
         if writer.count and waited + max(0, self._late) >= self._phase and (full or waited >= IDLE_MS):
             after = writer.after
             first = self._number + 1
-            self._cut(RECORDS, writer.take())
+            self.cut(RECORDS, writer.take())
             self._way.append((after, list(range(first, self._number + 1))))
 
     def _missed(self, first, after):
@@ -127,7 +132,7 @@ class Pole(bridge.Bridge):
         told = self.recorder, self.name, self._epoch << 32, first, after, False
         once.call("gateway.events", "overrun", *told)
 
-    def _cut(self, kind, data):
+    def cut(self, kind, data):
         """Queue a batch, in parts: the first byte says which of how many it is."""
         room = self.node.room - 1
         last = (len(data) - 1) // room
@@ -138,9 +143,13 @@ class Pole(bridge.Bridge):
             self._number += 1
             text = bytes((part << 4 | last,)) + bytes(data[part * room : part * room + room])
             self._parts.append((self._number, kind, text))
+            if kind == AGAIN:
+                self.again.append(self._number)
 
     def acked(self, number):
         """Take that a root has a part safe; the cursor moves over what is acknowledged without a gap."""
+        if number in self.again:
+            self.again.remove(number)
         for _, numbers in self._way:
             if number in numbers:
                 numbers.remove(number)
@@ -152,6 +161,14 @@ class Pole(bridge.Bridge):
 
         It goes beside the batches: those may wait for just this.
         """
+        if len(payload) == 7 and payload[0] == AGAIN:
+            from gateway.resend import Resend
+
+            epoch, begin = payload[1] << 8 | payload[2], int.from_bytes(payload[3:], "big")
+            if epoch != self._epoch:
+                begin = self.place  # of a journal that is no more: there is nothing to send
+            shared = self.journal, self.names, self._dating, self._epoch, self.node.room - 1
+            self._resend = Resend(self, *shared, begin)
         if len(payload) != 4:
             return b""
         kind, part, number = payload[0], payload[1], payload[2] << 8 | payload[3]

@@ -2,16 +2,17 @@
 
 Nothing of theirs is stored here. A batch is taken while there is room, handed to one courier for each outlet, and
 confirmed when all of them have its PUBACK; until then it is the pole's, whose flash has it. What was not confirmed when
-a root dies comes again. docs/decisions/0010 says what happens when an outlet is away for long.
+a root dies comes again. docs/decisions/0014 says what happens when an outlet is away for long.
 """
 import json
 
 from micropython import const
 
 from gateway import bridge, clock, log
-from gateway.batches import IDENTITY, LAYOUT, RECORDS, TABLE, Reader
+from gateway.batches import AGAIN, IDENTITY, LAYOUT, RECORDS, TABLE, Reader
 from gateway.couriers import Courier
 from gateway.members import Members
+from gateway.owed import Owed
 from gateway.records import EVENT
 
 _QUEUE = const(32)  # batches that are not yet confirmed
@@ -29,8 +30,9 @@ _STRATA = const(200)
 class Batch:
     """One batch on its way to the outlets: `left` are the couriers that have no PUBACK for all of it."""
 
-    def __init__(self, serial, member, number, parts, payload, now, left):
+    def __init__(self, serial, member, number, parts, payload, now, left, fresh):
         self.serial = serial
+        self.fresh = fresh  # it comes for the first time: an outlet that is away will lack it
         self.member = member
         self.number = number
         self.parts = parts
@@ -49,6 +51,7 @@ class Root(bridge.Bridge):
         self.queue = []
         self.couriers = [Courier(self, outlet, voice) for outlet, voice in zip(outlets, voices)]
         self._reader = Reader(None)
+        self.owed = Owed(self)
         self._serial = 0
         self._ident = 0
         self._up_at = 0
@@ -79,6 +82,7 @@ class Root(bridge.Bridge):
         if now >= self._table_at:
             self._table_at = now + _TABLE_MS
             self.own.take(TABLE, self.table(), now, utc, 0)
+        self.owed.call_in(now)
         for member in self.members.all.values():
             if member is not self.own and member.online and now - member.heard > _SILENT_MS:
                 member.silent()
@@ -92,7 +96,7 @@ class Root(bridge.Bridge):
         member.heard = clock.uptime_ms()
         part, last = payload[0] >> 4, payload[0] & 15
         number -= part
-        if kind == RECORDS:
+        if kind in (RECORDS, AGAIN):
             for batch in self.queue:
                 if batch.member is member and batch.number == number:
                     return True
@@ -101,11 +105,14 @@ class Root(bridge.Bridge):
         whole = member.join(number, part, last, payload[1:])
         if whole is None:
             return True
-        if kind != RECORDS:
+        if kind == AGAIN and len(whole) == 7:
+            self.owed.went(member, number, whole)
+            return True
+        if kind not in (RECORDS, AGAIN):
             member.done(number)
             self._learn(origin, member, kind, whole)
             return True
-        taken = self._records(origin, member, number, last + 1, whole)
+        taken = self._records(origin, member, number, last + 1, whole, kind == RECORDS)
         if taken:
             member.done(number)
         return taken
@@ -121,14 +128,22 @@ class Root(bridge.Bridge):
                 member.take(kind, whole, clock.uptime_ms(), self.clock.now(), number)
             except (IndexError, ValueError):
                 self.unread += 1
+            if not member.gateway:
+                self.ask(member, IDENTITY, 0)
 
-    def _records(self, origin, member, number, parts, payload):
+    def _records(self, origin, member, number, parts, payload, fresh):
         """Queue a batch for the outlets; False when there is no room, or not all is known of the pole."""
         left = [courier for courier in self.couriers if not courier.away]
+        if not fresh:
+            member.again_at = clock.uptime_ms()
+            left = [courier for courier in left if courier in (member.again or ())]
+            if not left:
+                self.confirm(origin, number, parts)
+                return True
         if len(self.queue) >= _QUEUE or not left:
             return False
         if not member.gateway:
-            self._ask(member, IDENTITY, 0)
+            self.ask(member, IDENTITY, 0)
             return False
         payload = bytes(payload)
         reader = self._reader
@@ -137,22 +152,31 @@ class Root(bridge.Bridge):
             reader.start(payload, member)
             while reader.next():
                 if reader.slot and not member.serial(reader.slot):
-                    self._ask(member, IDENTITY, 0)
+                    self.ask(member, IDENTITY, 0)
                     return False
                 if reader.tag == EVENT and not isinstance(json.loads(reader.what[3]), dict):
                     raise ValueError("event")
         except (IndexError, ValueError):
             if member.missing is not None and member.missing <= 0xFFFF:
-                self._ask(member, LAYOUT, member.missing)
+                self.ask(member, LAYOUT, member.missing)
                 return False
             self.unread += 1
             log.error(self.name, "a batch of %s cannot be read" % member.gateway)
-            for part in range(parts):
-                self.node.confirm(origin, number + part, bridge.ticks())
+            self.confirm(origin, number, parts)
             return True
         self._serial += 1
-        self.queue.append(Batch(self._serial, member, number, parts, payload, self.clock.now(), left))
+        batch = Batch(self._serial, member, number, parts, payload, self.clock.now(), left, fresh)
+        if fresh:
+            for courier in self.couriers:
+                if courier.away and not self.owed.lacks(courier, batch):
+                    return False
+        self.queue.append(batch)
         return True
+
+    def confirm(self, origin, number, parts):
+        """Let a batch be acknowledged."""
+        for part in range(parts):
+            self.node.confirm(origin, number + part, bridge.ticks())
 
     def serves(self, but):
         """Return whether an outlet other than that of the courier `but` is served."""
@@ -164,8 +188,7 @@ class Root(bridge.Bridge):
             batch.left.remove(courier)
             if not batch.left:
                 self.queue.remove(batch)
-                for part in range(batch.parts):
-                    self.node.confirm(batch.member.id, batch.number + part, bridge.ticks())
+                self.confirm(batch.member.id, batch.number, batch.parts)
 
     def ident(self):
         """Return a number for a command, above all before: seconds since 2024 while the time is known."""
@@ -179,7 +202,7 @@ class Root(bridge.Bridge):
         self.nvs.commit()
         return ident
 
-    def _ask(self, member, kind, number, part=0):
+    def ask(self, member, kind, number, part=0):
         """Ask a pole for a part of what is not known of it, one question at a time."""
         if not member.asked:
             ident = self.ident()
@@ -202,7 +225,7 @@ class Root(bridge.Bridge):
             member.done(key)
             self._learn(origin, member, kind, whole, number)
         elif part < payload[0]:
-            self._ask(member, kind, number, part + 1)
+            self.ask(member, kind, number, part + 1)
 
     def unreached(self, origin, ident):
         """Take that a question was not answered: it is asked again when that is needed."""
