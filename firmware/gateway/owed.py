@@ -1,8 +1,8 @@
 """What an outlet lacks of the poles' records: it was away, they were confirmed without it, and it gets them later.
 
 A place is kept on flash for each outlet and pole, the first record that is lacking; from there the pole is asked to
-send again from its own journal, to those outlets that are there. What the pole's flash has lost meanwhile is a gap in `seq`.
-docs/decisions/0014 says why.
+send again from its own journal, to those outlets that are there. What the pole's flash has lost meanwhile is a gap in
+`seq`. docs/decisions/0014 says why.
 """
 import json
 from struct import pack, unpack_from
