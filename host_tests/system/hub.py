@@ -2,8 +2,8 @@
 
     with Hub([4701, 4702, 4703], {frozenset((0, 1)), frozenset((1, 2))}, loss=0.2) as hub: ...
 
-Gateway i sends to all at 127.0.0.2:PORT_i, where the hub listens, and is itself at 127.0.0.1:PORT_i. What the hub passes
-on comes from the sender's place at 127.0.0.2, so that an answer goes through the hub too.
+Gateway i sends to all at 127.0.0.2:PORT_i, where the hub listens, and is itself at 127.0.0.1:PORT_i. What the hub
+passes on comes from the sender's place at 127.0.0.2, so that an answer goes through the hub too.
 """
 
 import contextlib

@@ -45,7 +45,7 @@ LINE_SHARE = 0.8  # of the cadence that a line's polls may take
 BACK_S = 15.0  # after which what was killed comes back
 READY_S = 10.0
 COMMIT_S = 3.0  # a reading is committed 2 s after it was made
-DRAIN_S, MESH_DRAIN_S = 20.0, 60.0
+DRAIN_S, MESH_DRAIN_S = 20.0, 90.0
 SPAN_M = 220  # from a pole to the next: what is twice as far away is hardly heard
 AIR_LOSS = 5  # percent of all frames
 LOOK_S = 1.0  # between two looks into the flash images
@@ -422,11 +422,12 @@ class Show:
         return found
 
     def _behind(self, names: Sequence[str]) -> list[str]:
-        """Return which of the gateways have records that were not received yet."""
+        """Return which of the gateways have records that were not received yet, or by mesh not acknowledged."""
         behind = []
         for name in names:
             store = self.fleet.store(name)
-            if not set(range(store.first, store.next)) <= self._received(name):
+            waits = self.fleet.plan.mesh and store.acked < store.next
+            if waits or not set(range(store.first, store.next)) <= self._received(name):
                 behind.append(name)
         return behind
 
