@@ -14,6 +14,7 @@ _ASK_MS = const(2000)
 _CALM_MS = const(60000)
 _KEEPALIVE_MS = const(300000)
 _HELLO_MS = const(200)
+_MARGIN = const(200)
 _PROBES = const(4)
 _PROBE_MS = const(100)
 _HELLO_SPREAD_MS = const(8000)
@@ -156,8 +157,8 @@ class Upward:
         copy = queue.frame(slot)
         copy[BODY:end] = frame[BODY:end]
         copy[BODY + 4] = hops + 1
-        if not self._node.routes.root:
-            self._node.beacons.urge(now)  # its sender does not know yet
+        if not self._node.routes.root or cost + _MARGIN <= self._node.routes.cost():
+            self._node.beacons.urge(now)  # its sender does not know how it stands here
         elif cost <= self._node.routes.cost():
             self._node.beacons.hurry(now)  # who is further away should not be cheaper
         return True
