@@ -59,8 +59,6 @@ def test_a_weak_link_is_dearer_than_its_acknowledgements_say():
 
 def test_two_time_outs_are_a_penalty_and_an_answer_takes_it_back():
     one = Neighbour(2, -60, 0)
-    assert not any(one.unanswered(now) for now in range(9))  # a new way: it is only forming
-    one.proven = True
     assert not one.unanswered(0) and one.unanswered(5) and one.link() == 500
     assert not one.unanswered(6) and not one.unanswered(7)  # at most one in ten seconds
     one.answered()
@@ -120,8 +118,10 @@ def test_one_that_was_better_may_become_dearer():
     one = heard(routes, 2, 1, 5, 200)
     routes.select(0)
     routes.advertised()
-    heard(routes, 2, 1, 5, 1000)
+    heard(routes, 2, 1, 5, 790)
     assert not routes.select(0) and routes.parent is one
+    heard(routes, 2, 1, 5, 810)  # so much dearer that its own way must be gone
+    assert routes.select(0) and not routes.parent
 
 
 def test_neither_a_child_nor_a_stale_root_nor_no_route_is_followed():

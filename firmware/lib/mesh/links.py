@@ -20,7 +20,6 @@ _PER_DB = const(20)
 _STRONGER_DB = const(5)  # so much stronger, and a newcomer takes a neighbour's place
 _PENALTY = const(300)
 _PENALTY_MOST = const(1500)
-_PROOF_MS = const(20000)  # so long a new parent is not blamed
 _BLAME_MS = const(10000)  # at most one penalty in that time
 
 
@@ -44,8 +43,6 @@ class Neighbour:
         self.fails = 0  # sends in a row that nobody acknowledged
         self.penalty = 0  # for acknowledging what never arrived
         self.silent = 0  # time-outs since something last came back by this way
-        self.since = now  # when it became the parent
-        self.proven = False  # something that went this way was answered
         self._blamed = now
         self._tried = 0
         self._acked = 0
@@ -97,8 +94,6 @@ class Neighbour:
     def unanswered(self, now):
         """Note an end-to-end time-out of what this neighbour acknowledged; return whether it now counts as dearer."""
         self.silent += 1
-        if not self.proven and diff(now, self.since) < _PROOF_MS:
-            self.silent = 0  # the way is just forming
         if self.silent < 2 or self.penalty and diff(now, self._blamed) < _BLAME_MS:
             return False
         self.silent = 0
@@ -109,7 +104,6 @@ class Neighbour:
     def answered(self):
         """Note that something came back: what is sent this way arrives."""
         self.silent = self.penalty = 0
-        self.proven = True
 
 
 class Links:

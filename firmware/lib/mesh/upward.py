@@ -15,6 +15,7 @@ _CALM_MS = const(60000)
 _KEEPALIVE_MS = const(300000)
 _HELLO_MS = const(200)
 _MARGIN = const(200)
+_FORMING_MS = const(20000)
 _PROBES = const(4)
 _PROBE_MS = const(100)
 _HELLO_SPREAD_MS = const(8000)
@@ -28,25 +29,28 @@ class Upward:
         self._asked = None  # when a newer seqno was asked for last
         self._gap = _ASK_MS  # at a root: between waves that were asked for
         self._hello = None  # when to say hello
+        self._formed = None  # when there was a route again, as long as nobody is blamed for what does not arrive
         self._probes = 0  # still to be sent to the parent
         self._probe = 0  # when the next is
         self._spoke = None  # when a frame of this node's own went up last
 
     def choose(self, now):
         """Choose the parent anew, and tell who has to know."""
+        routed = self._node.routes.parent
         if self._node.routes.select(now):
             if self._spoke is None and self._hello is None:
                 self._node.custody.routed(now)
             self._hello = later(now, _HELLO_MS + self._node.rand(_HELLO_SPREAD_MS))
             self._probes = 0
-            if self._node.routes.parent:
-                self._node.routes.parent.since = now
+            if not routed:
+                self._formed = now
             self._node.beacons.changed(now)
 
     def silent(self, neighbour, now):
-        """A neighbour acknowledges what does not arrive."""
-        self._node.notes.note(counts.SILENT, neighbour.id)
-        self.choose(now)
+        """What a neighbour has acknowledged was not answered in time: when it happens again, look for another one."""
+        if self._formed is None and neighbour.unanswered(now):
+            self._node.notes.note(counts.SILENT, neighbour.id)
+            self.choose(now)
 
     def seek(self, now):
         """Without a route: ask for a newer sequence number."""
@@ -100,6 +104,8 @@ class Upward:
                 self._probes -= 1
                 self._probe = later(now, _PROBE_MS)
                 self._node.outbox.say(self._node.routes.parent.id, SOLICIT, bytes(4))
+        if self._formed is not None and diff(now, self._formed) > _FORMING_MS:
+            self._formed = None
         self._greet(now)
         return most
 
