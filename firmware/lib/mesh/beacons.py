@@ -11,6 +11,7 @@ from micropython import const
 
 from lib.mesh import counts
 from lib.mesh.frames import BEACON_BODY, BODY, BUSY, LACKS, NEVER, PULL, ROOT, TIMED, UPLINK
+from lib.mesh.links import DEAD
 from lib.mesh.nettime import NEVER as TIMELESS
 from lib.mesh.queue import LONG
 from lib.mesh.routes import newer
@@ -169,9 +170,7 @@ class Beacons:
             neighbour.counted(number)
         if root != neighbour.root or newer(seqno, neighbour.seqno):
             neighbour.advanced = now
-        if neighbour.dead:
-            neighbour.dead = False
-            neighbour.fails = 2
+        neighbour.fails = min(neighbour.fails, DEAD - 2)
         if root != neighbour.root or seqno != neighbour.seqno or cost < neighbour.least:
             neighbour.least = cost
         if neighbour.parent != parent and neighbour.parent == node.parent_id() and parent != node.id:

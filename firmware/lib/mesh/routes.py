@@ -11,7 +11,7 @@ numbers are compared as serial numbers of 16 bits (RFC 1982).
 from micropython import const
 
 from lib.mesh.frames import NEVER
-from lib.mesh.links import STALE_MS, Links
+from lib.mesh.links import DEAD, STALE_MS, Links
 from lib.mesh.ticks import diff
 
 _SWITCH = const(150)  # so much better, ETX x 100, and the parent is changed
@@ -86,7 +86,7 @@ class Routes:
         """Return whether a neighbour has a route that is alive and does not lead through here."""
         return (
             one.root
-            and not one.dead
+            and one.fails < DEAD
             and one.cost + one.link() < NEVER
             and one.parent != self.me
             and diff(now, one.advanced) <= STALE_MS
@@ -99,7 +99,7 @@ class Routes:
         before = best = self.parent
         if before and not (self.usable(before, now) and self.feasible(before)):
             best = None
-        least = best.cost + best.link() - _SWITCH if best else NEVER
+        least = best.cost + best.link() - (0 if best.penalty else _SWITCH) if best else NEVER
         for one in self.links.all:
             if one is not before and self.usable(one, now):
                 cost = one.cost + one.link()

@@ -48,7 +48,7 @@ class Upward:
 
     def silent(self, neighbour, now):
         """What a neighbour has acknowledged was not answered in time: when it happens again, look for another one."""
-        if self._formed is None and neighbour.unanswered(now):
+        if self._formed is None and neighbour.unanswered():
             self._node.notes.note(counts.SILENT, neighbour.id)
             self.choose(now)
 
