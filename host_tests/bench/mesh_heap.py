@@ -1,6 +1,6 @@
 """What a node of a 100-node site keeps on the heap: fills all of its tables with what comes over the air.
 
-Runs on the 32-bit build, step by step (wasm.mjs): garbage is collected between the steps. AES is a stand-in there, whose
+Runs on the 32-bit build, step by step (wasm.mjs): garbage is collected between the steps. AES is a stand-in there; its
 objects are counted neither before nor after.
 """
 
