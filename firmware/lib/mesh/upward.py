@@ -14,7 +14,6 @@ _ASK_MS = const(2000)
 _CALM_MS = const(60000)
 _KEEPALIVE_MS = const(300000)
 _HELLO_MS = const(200)
-_MARGIN = const(200)
 _FORMING_MS = const(20000)
 _PROBES = const(4)
 _PROBE_MS = const(100)
@@ -60,6 +59,13 @@ class Upward:
                 self._asked = now
                 neighbour, root, seqno = wanted
                 self._node.outbox.say(neighbour.id, SEQREQ, pack(">HH", root, seqno))
+
+    def renew(self, root, seqno, now):
+        """A root says where it stands: one that has begun anew does not know how far it was."""
+        newest = self._node.routes.newest(root)
+        if newest >= 0 and newer(newest, seqno) and (self._asked is None or diff(now, self._asked) > _ASK_MS):
+            self._asked = now
+            self._node.outbox.say(root, SEQREQ, pack(">HH", root, newest + 1 & 0xFFFF))
 
     def sought(self, frame, source, now):
         """Somebody asks for a newer sequence number: have it, make it, or pass the question on."""
@@ -163,9 +169,9 @@ class Upward:
         copy = queue.frame(slot)
         copy[BODY:end] = frame[BODY:end]
         copy[BODY + 4] = hops + 1
-        if not self._node.routes.root or cost + _MARGIN <= self._node.routes.cost():
-            self._node.beacons.urge(now)  # its sender does not know how it stands here
+        if not self._node.routes.root:
+            self._node.beacons.urge(now)  # its sender does not know yet
         elif cost <= self._node.routes.cost():
-            self._node.beacons.hurry(now)  # who is further away should not be cheaper
+            self._node.outbox.asked(source, bytes(4), now)  # who is further away should not be cheaper
         return True
 
