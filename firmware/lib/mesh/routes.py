@@ -121,7 +121,7 @@ class Routes:
         return best is not before
 
     def _lost(self):
-        """The parent is lost: the next one that leads to this root, and knows nothing newer, may be a way to nowhere."""
+        """The parent is lost: the next one that leads to this root, and knows nothing newer, may lead nowhere."""
         floor = self._floor(self.root)
         if floor:
             before = self._doubt
