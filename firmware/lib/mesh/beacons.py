@@ -11,6 +11,7 @@ from micropython import const
 
 from lib.mesh import counts
 from lib.mesh.frames import BEACON_BODY, BODY, BUSY, LACKS, NEVER, PULL, ROOT, TIMED, UPLINK
+from lib.mesh.links import DEAD
 from lib.mesh.nettime import NEVER as TIMELESS
 from lib.mesh.queue import LONG
 from lib.mesh.routes import newer
@@ -23,6 +24,7 @@ _PASS_MS = const(30)
 _PASS_SPREAD_MS = const(570)
 _HURRY_MS = const(20)
 _HURRY_SPREAD_MS = const(180)
+_MINUTE_MS = const(60000)
 _GAP_MS = const(1000)  # between beacons that hurry; doubled with each, until a wave begins after a calm minute
 _AGAIN_MS = const(2000)  # after the loss of a route
 _LEAST_MS = const(400)  # between any two
@@ -46,6 +48,7 @@ class Beacons:
         self._told = NEVER  # cost that was advertised last
         self._root = 0  # likewise
         self._uplinked = False  # likewise
+        self._dated = False  # at a root: the seqno was set by the time of day
         self._passed = None  # (root, seqno) whose wave was passed on
 
     def due(self, now):
@@ -73,6 +76,11 @@ class Beacons:
         """Begin a wave, at a root."""
         routes = self._node.routes
         routes.own = routes.own + 1 & 0xFFFF
+        ms = self._node.nettime.read(now)
+        if ms is not None and not self._dated:
+            self._dated = True
+            if newer(ms // _MINUTE_MS & 0xFFFF, routes.own):
+                routes.own = ms // _MINUTE_MS & 0xFFFF  # two a wave: newer than all before the reboot
         self._wave = later(now, _WAVE_MS)
         self._spread(now, 0)
 
@@ -160,6 +168,8 @@ class Beacons:
         if lies:
             node.notes.note(counts.LIAR, source)
             return
+        if flags & ROOT and not node.is_root:
+            node.upward.renew(source, seqno, now)
         if routes.is_root and root == node.id and newer(seqno, routes.own):
             routes.own = seqno  # from before this root's reboot
             self.wave(now)
@@ -169,9 +179,7 @@ class Beacons:
             neighbour.counted(number)
         if root != neighbour.root or newer(seqno, neighbour.seqno):
             neighbour.advanced = now
-        if neighbour.dead:
-            neighbour.dead = False
-            neighbour.fails = 2
+        neighbour.fails = min(neighbour.fails, DEAD - 2)
         if root != neighbour.root or seqno != neighbour.seqno or cost < neighbour.least:
             neighbour.least = cost
         if neighbour.parent != parent and neighbour.parent == node.parent_id() and parent != node.id:

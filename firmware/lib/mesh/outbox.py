@@ -166,8 +166,7 @@ class Outbox:
                 node.custody.sent(owner, neighbour, not queue.tries[slot], now)
             elif neighbour and queue.kind[slot] == UP and queue.frame(slot)[BODY + 5] & 0x7F and not queue.tries[slot]:
                 # its origin repeats it: what went this way before was not answered
-                if neighbour.unanswered(now):
-                    node.upward.silent(neighbour, now)
+                node.upward.silent(neighbour, now)
             queue.free(slot)
         elif not queue.failed(slot, now):
             node.notes.note(counts.LOST_WAY)

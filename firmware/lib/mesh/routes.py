@@ -11,11 +11,13 @@ numbers are compared as serial numbers of 16 bits (RFC 1982).
 from micropython import const
 
 from lib.mesh.frames import NEVER
-from lib.mesh.links import STALE_MS, Links
+from lib.mesh.links import DEAD, STALE_MS, Links
 from lib.mesh.ticks import diff
 
 _SWITCH = const(150)  # so much better, ETX x 100, and the parent is changed
 _DEARER = const(400)  # one that was better is followed until it is so much dearer: then its root is gone
+_DOUBT = const(300)  # so much dearer is a root whose way was lost; doubled each time it is lost again
+_DOUBT_MOST = const(9600)
 _ROOTS = const(8)  # whose feasibility distance is kept
 
 
@@ -35,6 +37,8 @@ class Routes:
         self.root = me if is_root else 0
         self.own = 0  # a root's sequence number
         self.load = 0  # what a root adds to its cost: it is busy, or its uplink is down
+        self._doubt = None  # [root, seqno, cost]: parents that led to it were lost, nothing newer was heard of it since
+        self._sought = 0  # the root whose seqno was asked for last
         self._floors = []  # [root, seqno, cost], the one used last at the end
 
     def seqno(self):
@@ -75,6 +79,11 @@ class Routes:
                 return floor
         return None
 
+    def newest(self, root):
+        """Return the newest sequence number of a root that was ever advertised from here, -1 when none was."""
+        floor = self._floor(root)
+        return floor[1] if floor else -1
+
     def feasible(self, one):
         """Return whether what a neighbour advertises cannot come from here."""
         floor = self._floor(one.root)
@@ -86,7 +95,7 @@ class Routes:
         """Return whether a neighbour has a route that is alive and does not lead through here."""
         return (
             one.root
-            and not one.dead
+            and one.fails < DEAD
             and one.cost + one.link() < NEVER
             and one.parent != self.me
             and diff(now, one.advanced) <= STALE_MS
@@ -99,10 +108,11 @@ class Routes:
         before = best = self.parent
         if before and not (self.usable(before, now) and self.feasible(before)):
             best = None
-        least = best.cost + best.link() - _SWITCH if best else NEVER
+            self._lost()
+        least = self._dear(best) - (0 if best.penalty else _SWITCH) if best else 2 * NEVER
         for one in self.links.all:
             if one is not before and self.usable(one, now):
-                cost = one.cost + one.link()
+                cost = self._dear(one)
                 if cost < least and self.feasible(one):
                     best = one
                     least = cost
@@ -110,14 +120,32 @@ class Routes:
         self.root = best.root if best else 0
         return best is not before
 
+    def _lost(self):
+        """The parent is lost: the next one that leads to this root, and knows nothing newer, may lead nowhere."""
+        floor = self._floor(self.root)
+        if floor:
+            before = self._doubt
+            again = before and before[0] == floor[0] and not newer(floor[1], before[1])
+            cost = min(2 * before[2], _DOUBT_MOST) if again else _DOUBT
+            self._doubt = [floor[0], floor[1], cost]
+
+    def _dear(self, one):
+        """Return the cost by this neighbour, as it is compared."""
+        doubt = self._doubt
+        cost = one.cost + one.link()
+        return cost + doubt[2] if doubt and one.root == doubt[0] and not newer(one.seqno, doubt[1]) else cost
+
     def wanted(self, now):
         """Return (neighbour, root, seqno) to ask for a newer sequence number; None when nobody has a route at all."""
         best = None
-        least = NEVER
+        least = 2 * NEVER
         for one in self.links.all:
-            if self.usable(one, now) and one.cost + one.link() < least and not self.feasible(one):
-                best = one
-                least = one.cost + one.link()
+            if self.usable(one, now) and not self.feasible(one):
+                cost = one.cost + one.link() + (NEVER if one.root == self._sought else 0)  # another root first
+                if cost < least:
+                    best = one
+                    least = cost
+        self._sought = best.root if best else 0
         if not best:
             return None
         return best, best.root, self._floor(best.root)[1] + 1 & 0xFFFF

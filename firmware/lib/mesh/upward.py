@@ -14,6 +14,7 @@ _ASK_MS = const(2000)
 _CALM_MS = const(60000)
 _KEEPALIVE_MS = const(300000)
 _HELLO_MS = const(200)
+_FORMING_MS = const(20000)
 _PROBES = const(4)
 _PROBE_MS = const(100)
 _HELLO_SPREAD_MS = const(8000)
@@ -27,25 +28,31 @@ class Upward:
         self._asked = None  # when a newer seqno was asked for last
         self._gap = _ASK_MS  # at a root: between waves that were asked for
         self._hello = None  # when to say hello
+        self._formed = None  # when there was a route again, as long as nobody is blamed for what does not arrive
         self._probes = 0  # still to be sent to the parent
         self._probe = 0  # when the next is
         self._spoke = None  # when a frame of this node's own went up last
 
     def choose(self, now):
         """Choose the parent anew, and tell who has to know."""
+        routed = self._node.routes.parent
+        root = self._node.routes.root
         if self._node.routes.select(now):
             if self._spoke is None and self._hello is None:
                 self._node.custody.routed(now)
             self._hello = later(now, _HELLO_MS + self._node.rand(_HELLO_SPREAD_MS))
             self._probes = 0
-            if self._node.routes.parent:
-                self._node.routes.parent.since = now
+            if not routed:
+                self._formed = now
+            if self._node.routes.root not in (0, root):
+                self._node.custody.moved(now)
             self._node.beacons.changed(now)
 
     def silent(self, neighbour, now):
-        """A neighbour acknowledges what does not arrive."""
-        self._node.notes.note(counts.SILENT, neighbour.id)
-        self.choose(now)
+        """What a neighbour has acknowledged was not answered in time: when it happens again, look for another one."""
+        if self._formed is None and neighbour.unanswered():
+            self._node.notes.note(counts.SILENT, neighbour.id)
+            self.choose(now)
 
     def seek(self, now):
         """Without a route: ask for a newer sequence number."""
@@ -55,6 +62,13 @@ class Upward:
                 self._asked = now
                 neighbour, root, seqno = wanted
                 self._node.outbox.say(neighbour.id, SEQREQ, pack(">HH", root, seqno))
+
+    def renew(self, root, seqno, now):
+        """A root says where it stands: one that has begun anew does not know how far it was."""
+        newest = self._node.routes.newest(root)
+        if newest >= 0 and newer(newest, seqno) and (self._asked is None or diff(now, self._asked) > _ASK_MS):
+            self._asked = now
+            self._node.outbox.say(root, SEQREQ, pack(">HH", root, newest + 1 & 0xFFFF))
 
     def sought(self, frame, source, now):
         """Somebody asks for a newer sequence number: have it, make it, or pass the question on."""
@@ -99,6 +113,8 @@ class Upward:
                 self._probes -= 1
                 self._probe = later(now, _PROBE_MS)
                 self._node.outbox.say(self._node.routes.parent.id, SOLICIT, bytes(4))
+        if self._formed is not None and diff(now, self._formed) > _FORMING_MS:
+            self._formed = None
         self._greet(now)
         return most
 
@@ -159,6 +175,6 @@ class Upward:
         if not self._node.routes.root:
             self._node.beacons.urge(now)  # its sender does not know yet
         elif cost <= self._node.routes.cost():
-            self._node.beacons.hurry(now)  # who is further away should not be cheaper
+            self._node.outbox.asked(source, bytes(4), now)  # who is further away should not be cheaper
         return True
 
