@@ -21,6 +21,7 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "bench": "meshems.bench",
     "logs": "meshems.logs",
     "board": "meshems.boardcmd",
+    "build": "meshems.build",
 }
 
 
