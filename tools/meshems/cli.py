@@ -21,6 +21,8 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "bench": "meshems.bench",
     "logs": "meshems.logs",
     "mesh": "meshems.meshmap",
+    "board": "meshems.boardcmd",
+    "build": "meshems.build",
 }
 
 
