@@ -7,11 +7,12 @@
 BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test bench lint plot picture requirements clean
+.PHONY: help demo device test bench lint plot picture requirements clean
 
 help:
 	@echo "make demo     simulated meters, gateways of the real firmware, a broker, a live table"
 	@echo "make test     the whole test suite (needs mosquitto and openssl)"
+	@echo "make device   what meshems build, flash and provision need on top"
 	@echo "make lint     ruff, mypy against the stubs of the chips, the project's own rules"
 	@echo "make bench    the benchmarks"
 	@echo "make plot     docs/bus.svg and the README's table of the bus, from a run of the benchmark"
@@ -23,6 +24,8 @@ demo: .venv/.run
 
 picture: .venv/.run
 	@$(BIN)/meshems demo --gateways 2 --meters 12 --seconds 60 --picture docs/demo.svg $(ARGS)
+
+device: .venv/.device
 
 test: .venv/.dev
 	@for name in mosquitto openssl; do command -v $$name >/dev/null || \
@@ -48,12 +51,15 @@ lint: .venv/.dev
 .venv/.run: requirements/run.txt pyproject.toml tools/setup
 	@tools/setup run
 
-.venv/.dev: .venv/.run requirements/dev.txt requirements/stubs-esp32.txt requirements/stubs-esp32-s3.txt package-lock.json
+.venv/.device: .venv/.run requirements/device.txt requirements/esptool.txt
+	@tools/setup device
+
+.venv/.dev: .venv/.device requirements/dev.txt requirements/stubs-esp32.txt requirements/stubs-esp32-s3.txt package-lock.json
 	@tools/setup dev
 
 # Pins and hashes from requirements/*.in, for all platforms and Pythons; needs uv.
 requirements:
-	@cd requirements && for name in run dev stubs-esp32 stubs-esp32-s3; do \
+	@cd requirements && for name in run device dev stubs-esp32 stubs-esp32-s3; do \
 		uv pip compile -q --universal --generate-hashes --python-version 3.10 --no-emit-index-url --no-header \
 			$$name.in -o $$name.txt || exit 1; done
 
