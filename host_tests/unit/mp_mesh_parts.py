@@ -324,7 +324,7 @@ def test_an_event_comes_at_most_once_in_ten_minutes_for_each_kind():
     told = []
     notes = counts.Counts(lambda code, detail: told.append((code, detail)))
     for minute in range(30):
-        for _ in range(5000):
+        for _ in range(200):
             notes.note(counts.FORGED, 9)
         if minute % 2:
             notes.note(counts.DUPLICATE, 7)
