@@ -8,6 +8,8 @@ import pytest
 
 from hub import HOST, Hub
 from meshems import demo
+from meshems.benches import heap, rig
+from meshems.broker import Broker
 from meshems.judge import Message
 
 LAST = re.compile(r"stored (\d+), acknowledged (\d+), lost (\d+), duplicates (\d+), wrong (\d+), uncommitted (\d+)\Z")
@@ -84,3 +86,20 @@ def test_a_chain_by_udp_with_a_fifth_of_the_frames_lost_loses_no_record(kept, ca
     assert hub.dropped > 50 and hub.passed > 200
     hops = {name: table["hops"] for name, table in told(kept, "/gateway/mesh").items()}
     assert max(hops.values()) >= 2, hops
+
+
+@pytest.mark.timeout(200)
+def test_a_root_with_sixty_meters_and_a_hundred_poles_runs_in_two_megabytes():
+    with rig.Rig() as bench, Broker() as broker:
+        placed = rig.meters((heap.PROFILES * 8)[:60], buses=2)
+        for bus in range(2):
+            bench.line(bus, placed)
+        config = rig.config(placed, broker.port, 60)
+        config["mesh"] = {"id": 1, "root": True, "transport": "udp", "host": "127.0.0.1", "port": broker.port}
+        state = bench.state("root", config)
+        (state / "secrets.json").write_text(json.dumps({"mesh": {"secret": bytes(32).hex()}}))
+        process = bench.script(state, "root_load.py", "20", heap_kb=2048)
+        told = process.result(120)
+    assert not [line for line in process.lines if heap.BAD.search(line)]
+    assert told["acked"] >= 1600 and told["refused"] == 0
+    assert told["live"] < 1 << 20, "the rest is for what comes and goes"
