@@ -1,8 +1,8 @@
 """Lets the root in the current folder serve 100 poles with eight meters each, for SECONDS: `root_load.py SECONDS`.
 
-Everything that a pole tells goes in where the mesh hands it over: who it is, its layouts, a table of 24 neighbours, a report
-and, each 10 s, a batch of its eight meters. The last line is JSON: bytes live after a collection, the most allocated at any
-second, messages acknowledged, batches that found no room.
+Everything that a pole tells goes in where the mesh hands it over: who it is, its layouts, a table of 24 neighbours, a
+report and, each 10 s, a batch of its eight meters. The last line is JSON: bytes live after a collection, the most
+allocated at any second, messages acknowledged, batches that found no room.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import struct
 import sys
 
 import caught
+
 from gateway.batches import Writer
 from lib import varint
 

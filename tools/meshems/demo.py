@@ -294,6 +294,12 @@ class Fleet:
             self.gateways[name] = Gateway(state, {UART: str(self.root / f"{name}.tty")})
             self.gateways[name].start()
 
+    def unplug(self) -> None:
+        """Take the meters out of every gateway's configuration: a silent one would go on making records."""
+        for name in self.plan.gateways:
+            file = self.root / name / "gateway.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), "meters": []}))
+
     def hush(self) -> None:
         """Let every meter fall silent; the terminals stay."""
         for line in self.lines.values():
@@ -460,7 +466,10 @@ class Show:
             behind = self._behind(names)
             if not behind:
                 break
-            names = names if self.fleet.plan.mesh else behind  # those on the way are needed
+            if self.fleet.plan.mesh:  # those on the way are needed too
+                self.fleet.unplug()
+            else:
+                names = behind
         self._looked = 0.0
         self._look()
 
