@@ -69,22 +69,27 @@ class Bridge:
         flying = False
         while True:
             life.beat()
-            air.receive(self._take)
             if flying:
-                ok = air.sent()
-                if ok is not None:
-                    flying = False
-                    node.on_sent(ok, ticks())
+                flying = self._fate()
+            air.receive(self._take)
             node.tick(ticks())
             if not flying:
                 out = node.next(ticks())
                 if out:
                     air.send(*out)
-                    flying = True
+                    flying = self._fate()  # by UDP it is known at once, and has to be before an answer comes
             if uptime_ms() >= self._look_at:
                 self._look_at = uptime_ms() + _LOOK_MS
                 self.look(uptime_ms())
             await asyncio.sleep_ms(_GRAIN_MS)
+
+    def _fate(self):
+        """Tell the node what became of the frame that was sent; return whether that is still open."""
+        ok = self.air.sent()
+        if ok is None:
+            return True
+        self.node.on_sent(ok, ticks())
+        return False
 
     def _take(self, frame, rssi, now, mac):
         self.node.on_rx(frame, rssi, now, mac)
