@@ -69,10 +69,10 @@ def parts(conf, secrets, problems):
     board = data.load("board.json")
     now = clock.Clock(_rtcs(board), nvs)
     journal = _journal()
-    boot = once.call("gateway.epoch", "boot", nvs, journal)
+    boot, begin = once.call("gateway.epoch", "boot", nvs, journal)
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     ids = Ids()
-    recorder = Recorder(journal, boot, now)
+    recorder = Recorder(journal, boot, now, begin)
     epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, conf["uplinks"])
     pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):
@@ -93,6 +93,7 @@ def parts(conf, secrets, problems):
             buses.append(Bus("bus %d" % number, media(bus, pins[bus["uart"]]), meters, now, first))
             if "checks" in conf:
                 buses[-1].takes = (int, str)  # a meter's own number may be text
+    recorder.lines = tuple([bus._media.lock for bus in buses])
     gc.collect()
     outlets = []
     archive = None

@@ -10,7 +10,7 @@ from meshems.benches.uplink_certs import Authority
 from meshems.catchup import Reader
 from meshems.judge import instant_us
 from mosquitto import Broker
-from pole import Pole
+from pole import Pole, cut
 from subscriber import Subscriber
 from test_gateway import valid
 
@@ -78,8 +78,7 @@ def test_tls_checks_authority_name_and_dates_and_recovers_when_they_are_right(tm
                 seen = len(refusals(watcher))
                 served.renew(signer, name, **dates)
                 served.restart()
-                pole.gateway.kill()  # its back-off has grown
-                pole.gateway.start()
+                cut(pole.gateway)  # its back-off has grown
                 assert watcher.wait(
                     lambda: any(reason in text for text in refusals(watcher)[seen:]), RESTART_S  # noqa: B023
                 ), (reason, list(pole.gateway.lines)[-20:])
