@@ -119,6 +119,10 @@ class Archive:
             if not count and room:
                 self._encoder.forget()
                 count, length = self._encode(self._buf, rows)
+            if not count:  # with what the archive adds it is larger than a frame
+                rows.pop(0)
+                self.dropped += 1
+                continue
             try:
                 self.journal.append(RECORDS, self._buf[:length], count, rows[count - 1][0])
                 self.next = rows[count - 1][0] + 1

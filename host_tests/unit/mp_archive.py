@@ -387,3 +387,24 @@ def test_each_view_of_a_meter_and_its_interval_is_there_once_a_quarter():
     assert [row for row in found if row[0] == 1] == wanted
     assert [row for row in found if row[0] == 2] == [(2, 0, [50000])] * 4
     assert [row for row in found if row[0] == 3] == [(3, 0, [900, 1, 2, 3])] * 4
+
+
+def test_a_record_that_fills_a_frame_is_left_out_and_stops_nothing():
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(20)
+    room = 504 - 24
+    before = pole.journal.next
+    for length in range(room - 40, room + 20):
+        pole.recorder.event(0, "restarted", WARN, ONCE, {"x": "y" * length})
+        pole.recorder.commit()
+    stored = pole.journal.next - before
+    for _ in range(200):
+        if not pole.archive.step():
+            break
+    else:
+        raise AssertionError("it never comes to an end")
+    assert 0 < pole.archive.dropped < stored < 60, (pole.archive.dropped, stored)
+    pole.truth = {}
+    pole.minutes(20)
+    assert pole.archive.next > pole.journal.next - 16 * METERS

@@ -378,6 +378,14 @@ async def test_a_span_that_is_asked_for_is_sent_again_and_moves_nothing():
     pole.outlet.asked = stamps[1], stamps[3]
     pole.client.connect()
     await pole.serve()
+    assert pole.outlet.asked, "it has not arrived yet"
+    pole.client.payloads.clear()
+    pole.client.connect()
+    task = asyncio.create_task(pole.outlet.run(Life()))
+    for _ in range(20):
+        await asyncio.sleep_ms(10)
+        pole.client.flight.clear()
+    task.cancel()
     sent = [json.loads(text) for text in pole.client.payloads]
     assert [body["seq"] for body in sent] == [1, 2, 3] and all(body["again"] for body in sent)
     assert pole.outlet.acked == 6 and pole.outlet.asked is None
