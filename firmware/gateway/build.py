@@ -105,7 +105,7 @@ def parts(conf, secrets, problems):
 
             ring = Journal(found[0])
             ring.mount()
-            archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot))
+            archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot, False))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         identity = conf["feederId"], conf["gatewayId"], names, every, epoch, points
         shared = journal, now, boot, problems, recorder, archive

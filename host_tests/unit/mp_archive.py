@@ -75,7 +75,7 @@ class Pole:
         self.journal.mount()
         self.ring.mount()
         self.recorder = Recorder(self.journal, self.boots, now)
-        dating = Dating(self.ring, now, self.boots)
+        dating = Dating(self.ring, now, self.boots, False)
         self.archive = Archive(self.ring, self.journal, Names(), self.epoch, dating)
 
     def minutes(self, count, thin=True):
