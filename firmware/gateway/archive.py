@@ -202,6 +202,7 @@ class Thinned(Replay):
     async def next(self):
         """Return self with the next record; None when it is done, or when a record's time cannot be known yet."""
         while await super().next():
+            self.gap = None  # a hole in the archive itself: what it covered is gone with it
             self.first, self.ordinal = self._covered.first, self._covered.after - 1
             if self.ordinal >= self._hot.first:
                 self._left = 0

@@ -88,12 +88,9 @@ class Outlet:
 
     async def _serve(self, life, generation):
         trusted = via = None
-        if self._archive and self.acked < self.journal.first:
-            self._tell(self.acked, self.journal.first, True)
-            replay = self._archive.replay(self.acked)
-        else:
-            replay = self._replay
-            replay.start(self.acked)
+        thinned = -1  # from where on the archive was asked for what the journal has lost
+        replay = self._replay
+        replay.start(self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted or self.network and self.network.via != via:
@@ -108,6 +105,11 @@ class Outlet:
             if replay.gap:
                 first, after = replay.gap
                 replay.gap = None
+                if self._archive and thinned < first < self.journal.first:
+                    thinned = first
+                    self._tell(first, self.journal.first, True)
+                    replay = self._archive.replay(first)
+                    continue
                 if first <= self.acked:  # nothing before them is on the way
                     self.acked = max(self.acked, after)
                 self._tell(first, after, False)
