@@ -36,7 +36,8 @@ class Stale(Exception):
 
 
 class MQTTClient:
-    """A client of one broker. `keepalive` in s; `ssl` is an SSLContext; `room` counts bytes of topics and payloads.
+    """A client of one broker. `keepalive` in s; `room` counts bytes of topics and payloads; `ssl` is an SSLContext, or
+    what has its `wrap_socket` and is an asynchronous context manager, within which each step of a handshake is made.
 
     `limit` is the longest packet that is taken from the broker; what is longer is thrown away, and acknowledged.
     A `port` None or 0 is 8883 with `ssl`, else 1883.
