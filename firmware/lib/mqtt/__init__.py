@@ -51,7 +51,8 @@ class MQTTClient:
     on_ack      f(token), called for each QoS 1 message with a token, in the order of sending, once the broker has
                 acknowledged it and all before it
     stats       counts: connects; sent; acked (QoS 1); malformed (connections ended by what the broker sent); stray
-                (acknowledged, not on the way)
+                (acknowledged, not on the way); and of brokers whose certificate was refused authority, name, dates and
+                other, what was wrong with it, each from its first on
     """
 
     def __init__(
@@ -175,7 +176,7 @@ class MQTTClient:
         if isinstance(error, packet.Malformed):
             self.stats["malformed"] += 1
         if isinstance(error, ValueError):
-            error = once.call(_HELLO, "refusal", error)
+            error = once.call(_HELLO, "refusal", error, self.stats)
         text = str(error)
         if text and not self.closed:
             self.error = text
@@ -204,7 +205,7 @@ class MQTTClient:
         if code:
             if code in (4, 5):  # nothing that time heals
                 self._delay = _LONGEST_MS
-            self._lose(once.call(_HELLO, "refusal", code))
+            self._lose(once.call(_HELLO, "refusal", code, self.stats))
             return
         self.stats["connects"] += 1
         self._began = ticks_ms()
