@@ -20,6 +20,7 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "scan": "meshems.scan",
     "bench": "meshems.bench",
     "logs": "meshems.logs",
+    "catchup": "meshems.catchup",
 }
 
 
