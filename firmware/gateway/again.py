@@ -9,6 +9,7 @@ from micropython import const
 
 from gateway import clock
 from gateway.replay import Replay
+from lib import once
 from lib.mqtt import Stale
 
 _BEFORE_S = const(60)  # the journal's hint of time is a whole second, of the last record of a frame
@@ -23,7 +24,8 @@ async def send(outlet, generation, life):
     """
     asked = begin, end = outlet.asked
     journal, client = outlet.journal, outlet.client
-    first = max(journal.first, journal.find(max(1, begin // 1000 - clock.EPOCH - _BEFORE_S)))
+    when = max(1, begin // 1000 - clock.EPOCH - _BEFORE_S)
+    first = max(journal.first, once.call("lib.journal.index", "find", journal, when))
     replay = Replay(journal, outlet.northbound.names, outlet.dating, first)
     last = outlet.acked  # the others will come anyway
     while True:

@@ -17,7 +17,7 @@ from micropython import const
 from gateway import clock, log
 from gateway.records import EVENT, LOST, RECORDS, Decoder, Encoder
 from gateway.replay import Replay
-from lib import varint
+from lib import once, varint
 from lib.journal import MAX
 
 _EVERY = const(90000)  # 15 min, in 10 ms
@@ -193,7 +193,7 @@ class Thinned(Replay):
     """
 
     def __init__(self, archive, ordinal):
-        found = max(archive.first, archive.journal.find(ordinal))
+        found = max(archive.first, once.call("lib.journal.index", "find", archive.journal, ordinal))
         super().__init__(archive.journal, archive.names, archive.dating, found)
         self._decoder = self._covered = _Covered(archive.names)
         self._hot = archive.hot

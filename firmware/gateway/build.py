@@ -17,6 +17,19 @@ _RTC_MS = 20  # how well the chip's clock is set
 _PARITY = {"N": None, "E": 0, "O": 1}
 
 
+def gateway(kind):
+    """Return `kind`(parts, config, secrets) of what is in force, None when there is nothing.
+
+    Nothing of the start stays behind.
+    """
+    conf, secrets, problems = configuration()
+    gc.collect()
+    made = kind(parts(conf, secrets, problems), conf, secrets) if conf else None
+    for name in ("gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
+        once.forget(name)
+    return made
+
+
 def configuration():
     """Return (config, secrets, number of problems) of what is in force; (None, None, number) when there is nothing."""
     kept = parsed.load()
@@ -73,6 +86,7 @@ def parts(conf, secrets, problems):
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     ids = Ids()
     recorder = Recorder(journal, boot, now, begin)
+    recorder.sure = not once.call("gateway.setting", "lost", nvs)
     epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, conf["uplinks"])
     pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):

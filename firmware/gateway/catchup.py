@@ -11,6 +11,7 @@ from micropython import const
 from gateway import clock
 from gateway.records import RECORDS, Decoder
 from gateway.uplink import IDLE_MS, Outlet
+from lib import once
 
 _LONGEST = const(1024)  # bytes of a message
 _HEAD = const(3)
@@ -111,7 +112,7 @@ class CatchUp(Outlet):
                 return
             ordinal, count, payload, fresh, place = frame
             if ordinal > after:
-                self._tell(after, ordinal, False)  # damaged
+                once.call("gateway.standing", "gone", self, after, ordinal, False)  # damaged
             after = max(after, ordinal + count)
             flags = (_FRESH if fresh else 0) | (_PLACED if place else 0)
             struct.pack_into("<BIBH", buf, at, flags, ordinal, count, len(payload))

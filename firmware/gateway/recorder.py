@@ -25,10 +25,12 @@ _PENDING = const(48)  # records; more than one frame holds, and what a flash tha
 class Recorder:
     """The only writer of the journal. `dropped` counts records that flash would not take.
 
-    `begin` is the uptime in ms from which on something is stored. `lines` are the locks of the buses.
+    `begin` is the uptime in ms from which on something is stored. `lines` are the locks of the buses; `sure` says
+    whether the clock was trusted when it was looked at last, in this boot or before.
     """
 
     lines: tuple = ()
+    sure = True
 
     def __init__(self, journal, boot, now, begin=0):
         self._journal = journal
@@ -37,7 +39,6 @@ class Recorder:
         self.boot = boot
         self.begin = begin
         self._lasted = False  # whether this boot is known not to be one of a loop
-        self._sure = None  # whether the clock was trusted when it was looked at last
         self._buf = journal.buffer()
         self._rows = []
         self._since = 0  # uptime ms of the oldest pending row's arrival
@@ -150,10 +151,9 @@ class Recorder:
         while True:
             life.beat()
             now = clock.uptime_ms()
-            sure = self._clock.trusted()
-            if sure != self._sure:
-                self._sure = sure
-                once.call("gateway.standing", "clock", self, self._clock, sure)
+            if self._clock.trusted() != self.sure:
+                self.sure = not self.sure
+                once.call("gateway.standing", "clock", self, self._clock)
             if self._rows and now - self._since >= _COMMIT_MS - _TICK_MS:
                 self.commit()
             for lock in self.lines:

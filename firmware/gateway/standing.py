@@ -1,5 +1,5 @@
 """How an outlet, a way to the net or the clock stands, told as events: needed only when that changes."""
-from gateway import log
+from gateway import VERSION, log
 from gateway.clock import BUILT, SOURCES
 from gateway.records import CLEAR, INFO, SET, WARN
 from lib import once
@@ -27,6 +27,23 @@ def tell(outlet, recorder, state, before):
     return before
 
 
+def status(outlet, trusted, via):
+    """Return the retained status of a gateway whose clock is `trusted`; `via` is its way to the net, None or ""."""
+    return '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d%s%s}' % (
+        VERSION, "ok" if trusted else "lost", outlet._problems,
+        ',"journal":"memory"' if outlet.journal.volatile else "", ',"network":"%s"' % via if via else "",
+    )  # fmt: skip
+
+
+def gone(outlet, first, after, thinned):
+    """Tell once that records `first` to `after` - 1 do not reach `outlet`; of `thinned` ones the archive's do."""
+    first = max(first, outlet._told)
+    if after > first:
+        outlet._told = after
+        args = outlet._recorder, outlet.name, outlet.northbound.epoch << 32, first, after, thinned
+        once.call("gateway.events", "overrun", *args)
+
+
 def near_full(outlet, recorder, near):
     """Tell that what `outlet` has not delivered fills the journal nearly, or no more."""
     severity, state = (WARN, SET) if near else (INFO, CLEAR)
@@ -41,17 +58,15 @@ def network(name, reason, recorder):
         recorder.event(0, "network_up", INFO, CLEAR, {"via": name})
 
 
-def clock(recorder, now, sure):
+def clock(recorder, now):
     """Tell that the time is lost, or known again: once for each loss, though it last for several boots.
 
-    A clock that never knew the time has none to lose. `now` is the Clock, `sure` whether it is trusted.
+    A clock that never knew the time has none to lose. `now` is the Clock, `recorder.sure` whether it is trusted.
     """
-    nvs = now.nvs
-    try:
-        lost = nvs.get_i32("clk_lost")
-    except OSError:
-        lost = 0
-    if lost != sure or not lost and once.call("gateway.setting", "written_ms", now) == BUILT:
+    nvs, sure = now.nvs, recorder.sure
+    if once.call("gateway.setting", "lost", nvs) != sure:
+        return
+    if not sure and once.call("gateway.setting", "written_ms", now) == BUILT:
         return
     known = now.now()
     detail = {"source": SOURCES[now.source]}

@@ -3,7 +3,7 @@ import asyncio
 import json
 
 from fake_nor import Nor
-from gateway import clock, epoch, recorder
+from gateway import clock, epoch, recorder, setting
 from gateway.clock import Clock
 from gateway.events import CODES
 from gateway.records import CLEAR, EVENT, RECORDS, SET, Decoder
@@ -37,6 +37,7 @@ class Board:
         self.clock = Clock([(self.rtc, clock.CRYSTAL_PPM, 20)], self.nvs, self.uptime)
         self.boot, begin = epoch.boot(self.nvs, self.journal)
         self.recorder = recorder.Recorder(self.journal, self.boot, self.clock, begin)
+        self.recorder.sure = not setting.lost(self.nvs)
         self.ops = self.flash.ops
 
     def live(self, ms, readings=True):
