@@ -18,6 +18,23 @@ _RTC_MS = 20  # how well the chip's clock is set
 _PARITY = {"N": None, "E": 0, "O": 1}
 
 
+def gateway(kind):
+    """Return `kind`(parts, config, secrets) of what is in force, None when there is nothing.
+
+    Nothing of the start stays behind.
+    """
+    conf, secrets, problems = configuration()
+    gc.collect()
+    made = None
+    if conf:
+        all_parts = parts(conf, secrets, problems)
+        tell(all_parts[2])
+        made = kind(all_parts, conf, secrets)
+    for name in ("gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
+        once.forget(name)
+    return made
+
+
 def configuration():
     """Return (config, secrets, number of problems) of what is in force; (None, None, number) when there is nothing."""
     kept = parsed.load()
@@ -70,10 +87,11 @@ def parts(conf, secrets, problems):
     board = data.load("board.json")
     now = clock.Clock(_rtcs(board), nvs)
     journal = _journal()
-    boot = once.call("gateway.epoch", "boot", nvs, journal)
+    boot, begin = once.call("gateway.epoch", "boot", nvs, journal)
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     ids = Ids()
-    recorder = Recorder(journal, boot, now)
+    recorder = Recorder(journal, boot, now, begin)
+    recorder.sure = not once.call("gateway.setting", "lost", nvs)
     epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, conf["uplinks"])
     pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):
@@ -94,6 +112,7 @@ def parts(conf, secrets, problems):
             buses.append(Bus("bus %d" % number, media(bus, pins[bus["uart"]]), meters, now, first))
             if "checks" in conf:
                 buses[-1].takes = (int, str)  # a meter's own number may be text
+    recorder.lines = tuple([bus._media.lock for bus in buses])
     gc.collect()
     outlets = []
     archive = None
@@ -105,7 +124,7 @@ def parts(conf, secrets, problems):
 
             ring = Journal(found[0])
             ring.mount()
-            archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot))
+            archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot, False))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         identity = conf["feederId"], conf["gatewayId"], names, every, epoch, points
         shared = journal, now, boot, problems, recorder, archive
