@@ -48,7 +48,7 @@ def _made():
 
 
 def main():
-    """Run the gateway until the board is reset, or until the console says Ctrl-C."""
+    """Run the gateway until the console says Ctrl-C. When it fails the board is reset; boot.py counts that."""
     gateway = None
     try:
         gateway = _made()
@@ -58,7 +58,12 @@ def main():
         else:
             log.error("config", "no valid configuration: nothing to run")
     except KeyboardInterrupt:
-        if gateway:
-            from gateway.closing import close
+        pass
+    except Exception as error:
+        log.error("app", "failed: %r" % error)
+        machine.reset()
+    from gateway import closing
 
-            asyncio.run(close(gateway))
+    closing.done()
+    if gateway:
+        asyncio.run(closing.close(gateway))

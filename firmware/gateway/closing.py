@@ -1,6 +1,7 @@
 """Ends a gateway in good order: needed once."""
 import asyncio
 
+import esp32
 from micropython import const
 
 from gateway import log
@@ -24,3 +25,10 @@ async def close(gateway):
             pass
         outlet.keep(True)
     log.info("app", "closed: %d records stored" % (gateway.journal.next - gateway.journal.first))
+
+
+def done():
+    """Note that this boot ends because somebody wants it: however short it was, it is no crash (boot.py)."""
+    nvs = esp32.NVS("gw")
+    nvs.set_i32("short", 0)
+    nvs.commit()
