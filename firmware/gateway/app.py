@@ -24,7 +24,7 @@ class Gateway:
         self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = made
         self.report_ms = conf["health"]["every"] * 1000
         password = secrets.get("network", {}).get("wifi", {}).get("password")
-        self._start = conf["clock"]["ntp"], conf["network"], password
+        self._start = conf["clock"]["ntp"], conf["network"], password, conf.get("extras")
 
     async def run(self):
         """Start every task and supervise them; never returns."""

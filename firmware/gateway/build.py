@@ -81,6 +81,8 @@ def parts(conf, secrets, problems):
             buses.append(Bus("bus %d" % number, media(bus, pins[bus["uart"]]), meters, now, first))
             if "checks" in conf:
                 buses[-1].takes = (int, str)  # a meter's own number may be text
+    if "extras" in conf:
+        problems += once.call("gateway.extras", "wired", conf, board, ids)
     gc.collect()
     outlets = []
     archive = None

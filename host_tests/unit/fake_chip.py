@@ -4,6 +4,7 @@ import os
 import sys
 
 import machine
+import micropython
 
 
 def describe(**parts):
@@ -50,7 +51,33 @@ class Timer:
         self.all.pop(self.id, None)
 
 
+class Pin(machine.Pin):
+    """An input that the test drives; its interrupt runs as a soft one does: after the line has moved, or never."""
+
+    IRQ_FALLING, IRQ_RISING = 2, 1
+    level = None
+    deaf = False  # the interrupt is lost, as when eight wait to be run
+    _handler = None
+    _edges = 0
+
+    def value(self, level=None):
+        return super().value(level) if level is not None or self.level is None else self.level
+
+    __call__ = value
+
+    def irq(self, handler=None, trigger=3):
+        assert self._mode == self.IN, "of an input"
+        self._handler, self._edges = handler, trigger
+
+    def drive(self, level):
+        before, self.level = self.value(), level
+        edge = self.IRQ_FALLING if before > level else self.IRQ_RISING if level > before else 0
+        if self._handler and self._edges & edge and not self.deaf:
+            micropython.schedule(self._handler, self)
+
+
 machine.ADC = ADC
+machine.Pin = Pin
 machine.Timer = Timer
 
 
