@@ -6,6 +6,7 @@ after it.
 import asyncio
 import gc
 
+import esp32
 import machine
 
 from gateway import log
@@ -20,7 +21,7 @@ class Gateway:
         self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = parts
         self.report_ms = conf["health"]["every"] * 1000
         password = secrets.get("network", {}).get("wifi", {}).get("password")
-        self._start = conf["clock"]["ntp"], conf["network"], password
+        self._start = conf["clock"]["ntp"], conf["network"], password, conf.get("extras")
 
     async def run(self):
         """Start every task and supervise them; never returns."""
@@ -31,7 +32,7 @@ class Gateway:
 
 
 def main():
-    """Run the gateway until the board is reset, or until the console says Ctrl-C."""
+    """Run the gateway until the console says Ctrl-C. When it fails the board is reset; boot.py counts that."""
     gateway = None
     try:
         gateway = once.call("gateway.build", "gateway", Gateway)
@@ -41,7 +42,12 @@ def main():
         else:
             log.error("config", "no valid configuration: nothing to run")
     except KeyboardInterrupt:
-        if gateway:
-            from gateway.closing import close
+        pass
+    except Exception as error:
+        log.error("app", "failed: %r" % error)
+        machine.reset()
+    once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
+    if gateway:
+        from gateway.closing import close
 
-            asyncio.run(close(gateway))
+        asyncio.run(close(gateway))

@@ -4,7 +4,6 @@ import asyncio
 from micropython import const
 
 from gateway import log
-from lib import once
 from lib.mqtt import Stale
 
 _LEAVE_MS = const(2000)  # for each outlet
@@ -13,7 +12,6 @@ _LEAVE_MS = const(2000)  # for each outlet
 async def close(gateway):
     """Commit what is pending and take leave of the brokers: what they acknowledge until then is kept."""
     recorder = gateway.recorder
-    once.call("gateway.epoch", "lasted", gateway.clock.nvs, recorder.boot)
     recorder.begin = 0
     recorder.commit()
     for outlet in gateway.outlets:

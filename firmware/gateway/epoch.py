@@ -1,6 +1,6 @@
 """Numbers that never come twice, whatever part of the flash was lost: the boot's and the journal's epoch.
 
-And how boots end: the number of the last one that lasted is kept, so that a boot loop is known as one.
+And how boots end: boot.py counts the short ones, so that a boot loop is known as one.
 
 Needed at start only. What is kept where, and what is done when it is gone: docs/records.md.
 """
@@ -13,7 +13,7 @@ from gateway.ids import UNTOLD
 from gateway.records import RECORDS
 from lib import once, varint
 
-_LOOP = const(3)  # boots in a row of less than SHORT_MS
+_LOOP = const(3)  # boots in a row of less than SHORT_MS, before this one
 SHORT_MS = 60000
 
 
@@ -40,22 +40,18 @@ def boot(nvs, journal):
             if frame[0] == RECORDS:
                 number = max(number, varint.get(frame[3], 0)[0])
             frame = reader.read()
-    last = _kept(nvs, "lasted")
-    if last is None or last > number:
-        last = number
-        nvs.set_i32("lasted", number)
     nvs.set_i32("boot", number + 1)
     nvs.commit()
-    if number - last < _LOOP:
+    if (_kept(nvs, "short") or 0) <= _LOOP:
         return number + 1, 0
     log.warn("app", "boot loop: nothing is stored in the first %d s" % (SHORT_MS // 1000))
     return number + 1, SHORT_MS
 
 
-def lasted(nvs, number):
-    """Keep that the boot `number` is none of a boot loop: it lasted, or is ended in good order."""
+def lasted(nvs):
+    """Keep that this boot is none of a boot loop and no crash: it lasted, or somebody wants it to end."""
     try:
-        nvs.set_i32("lasted", number)
+        nvs.set_i32("short", 0)
         nvs.commit()
     except OSError as error:
         log.error("app", "NVS: %r" % error)

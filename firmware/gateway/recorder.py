@@ -163,5 +163,5 @@ class Recorder:
                 self._journal.prepare()
             if not self._lasted and now >= _SHORT_MS:
                 self._lasted = True
-                once.call("gateway.epoch", "lasted", self._clock.nvs, self.boot)
+                once.call("gateway.epoch", "lasted", self._clock.nvs)
             await asyncio.sleep_ms(_TICK_MS)

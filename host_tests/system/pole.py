@@ -21,7 +21,7 @@ def cut(gateway):
     nvs = gateway.state / "flash/nvs.json"
     if nvs.exists():
         kept = json.loads(nvs.read_text())
-        kept["gw"]["lasted"] = kept["gw"]["boot"]
+        kept["gw"]["short"] = 0
         nvs.write_text(json.dumps(kept))
     gateway.start()
 

@@ -35,6 +35,7 @@ class Board:
         self.journal = Journal(self.flash)
         self.journal.mount()
         self.clock = Clock([(self.rtc, clock.CRYSTAL_PPM, 20)], self.nvs, self.uptime)
+        self.nvs.set_i32("short", (epoch._kept(self.nvs, "short") or 0) + 1)  # as boot.py does
         self.boot, begin = epoch.boot(self.nvs, self.journal)
         self.recorder = recorder.Recorder(self.journal, self.boot, self.clock, begin)
         self.recorder.sure = not setting.lost(self.nvs)

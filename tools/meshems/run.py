@@ -26,7 +26,13 @@ from pathlib import Path
 from meshems import paths
 
 # A chip runs boot.py and main.py as scripts, which leave no module behind.
-START = "import sys, boot\ndel sys.modules['boot'], boot\nfrom gateway import app\napp.main()"
+START = """import sys, boot
+safe = boot.safe
+del sys.modules['boot'], boot
+if not safe:
+    from gateway import app
+    app.main()
+"""
 HEAP = "2M"  # of the gateway's interpreter
 STOP_S = 10.0  # after the request to stop comes the power cut
 BOOT_S = 1.0  # the longest that the first line may take
