@@ -22,6 +22,8 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "logs": "meshems.logs",
     "board": "meshems.boardcmd",
     "build": "meshems.build",
+    "site": "meshems.siteforms",
+    "flash": "meshems.flash",
 }
 
 

@@ -21,6 +21,7 @@ from meshems.run import is_der
 from meshems.tomllines import line_of, lines
 
 OWN = ("gatewayId", "meters")  # what no two gateways have in common
+FEW = 3  # gateways that a note names
 ORDER = ("feederId", "gatewayId", "board", "buses", "meters", "uplinks")  # of gateway.json
 Values = dict[str, Any]
 
@@ -126,20 +127,21 @@ class Site:
         return sorted(dict.fromkeys(found), key=lambda one: (one.file != self.file, one.line or 0))
 
     def notes(self) -> list[str]:
-        """Return what is not wrong, but may not be meant."""
-        said = []
-        if not secrets_file(self.file).exists():
-            said.append(f"{secrets_file(self.file)} is not there: `meshems site keys {self.file}` makes it")
+        """Return what is not wrong, but may not be meant; each once, with the gateways that it is about."""
+        hidden = secrets_file(self.file).name
+        about: dict[str, list[str]] = {}
         for name in self.names:
-            config, hidden = self.config(name), self.secrets(name)
+            config, kept = self.config(name), self.secrets(name)
             if not config["meters"]:
-                said.append(f"{name} has no meters yet: `meshems scan` finds those on its lines")
-            if "wifi" in config.get("network", {}) and "wifi" not in hidden.get("network", {}):
-                said.append(f"{name} joins an open Wi-Fi: no network.wifi.password in {secrets_file(self.file).name}")
+                about.setdefault("no meters yet; `meshems scan` finds those on a line", []).append(name)
+            if "wifi" in config.get("network", {}) and "wifi" not in kept.get("network", {}):
+                about.setdefault(f"an open Wi-Fi: no network.wifi.password in {hidden}", []).append(name)
             for uplink in config["uplinks"]:
-                if uplink["name"] not in hidden.get("uplinks", {}):
-                    said.append(f"{name} has no name and password for the broker of uplink {uplink['name']}")
-        return said
+                if uplink["name"] not in kept.get("uplinks", {}):
+                    about.setdefault(f"no name and password for the broker of {uplink['name']}", []).append(name)
+            if "mesh" in config and "mesh" not in kept:
+                about.setdefault(f"no key for the mesh; `meshems site keys {self.file}` makes them", []).append(name)
+        return [f"{_few(names)}: {text}" for text, names in about.items()]
 
     # What a gateway is given
 
@@ -400,3 +402,7 @@ def _shown(value: Any) -> str:
 
 def _first(text: str) -> str:
     return text.split("\n")[0]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
