@@ -22,13 +22,17 @@ FORMATS = ("8N1", "8E1", "8O1", "8N2")  # of a bus in gateway.json
 HEAP = "2M"
 
 
-def check(port: str) -> None:
-    """Raise RunError, with what to do, when `port` is no serial port that we may open."""
+def check(port: str, missing: str = "") -> None:
+    """Raise RunError, with what to do, when `port` is no serial port that we may open.
+
+    `missing` is what to do when there is none; else that of a line to meters.
+    """
     if not Path(port).exists():
-        raise RunError(
-            f"{port}: no such serial port; plug the adapter in and look with `ls /dev/ttyUSB* /dev/ttyACM*`, "
+        todo = missing or (
+            "plug the adapter in and look with `ls /dev/ttyUSB* /dev/ttyACM*`, "
             f"or simulate a line first: `meshems sim-meters --pty {port} --spec FILE`"
         )
+        raise RunError(f"{port}: no such serial port; {todo}")
     try:
         file = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except PermissionError:

@@ -293,7 +293,7 @@ def add_meters(file: Path, name: str, meters: Sequence[Values]) -> list[str]:
     if row is None:
         raise KeyError(name)
     document = parse(file.read_text("utf-8"))
-    gateway: Any = document["gateways"][row]  # type: ignore[index]
+    gateway: Any = document["gateways"][row]
     known = {value for path, value in site._named() if path.endswith(".serial")}
     new = [meter for meter in meters if meter["serial"] not in known]
     if "meters" not in gateway or not len(gateway["meters"]):
