@@ -25,8 +25,9 @@ S3_BLOCK1 = 0x60007044  # ESP32-S3 Technical Reference Manual, eFuse controller:
 class Nor(server.FlashImage):
     """The flash: what begins at an offset is erased sector by sector as it is written."""
 
-    def __init__(self, data: mmap.mmap, cut: int, stuck: int) -> None:
+    def __init__(self, data: mmap.mmap, link: Path, cut: int, stuck: int) -> None:
         self.data = data
+        self._link = link
         self._cut, self._stuck = cut, stuck
         self._at = self._erased = self._end = 0
         self._inflate = zlib.decompressobj()
@@ -65,6 +66,7 @@ class Nor(server.FlashImage):
             self._at += len(part)
             self.programmed += len(part)
             if 0 <= self._cut <= self.programmed:
+                self._link.unlink()  # the terminal's number may be another's in a moment
                 os._exit(0)
 
     def erase_region(self, offset: int, size: int) -> None:
@@ -86,6 +88,8 @@ def main() -> None:
     given = parser.parse_args()
 
     size = given.flash << 20
+    server._FLASH_END_IDLE_SEC = 1e9  # else it forgets after 3 s that the stub runs, and refuses a slow client
+    server._CLIENT_RECV_TIMEOUT = 30  # else a read ends when the client is 50 ms late with its word
     protocol.MOCK_FLASH_ID = (size.bit_length() - 1) << 16 | 0x4020
     if given.psram:
         cap = PSRAM[given.psram]
@@ -94,11 +98,10 @@ def main() -> None:
     if not given.file.exists():
         given.file.write_bytes(b"\xff" * size)
     with given.file.open("r+b") as file, mmap.mmap(file.fileno(), size) as data:
-        server._persistent_flash = Nor(data, given.cut, given.stuck)
+        server._persistent_flash = Nor(data, given.link, given.cut, given.stuck)
         line = server.PtyMasterTransport.create()
         given.link.unlink(missing_ok=True)
         given.link.symlink_to(line.client_path)
-        line.set_timeout(0.05)
         while given.deaf:
             try:
                 line.recv(4096)

@@ -158,8 +158,9 @@ class Chip:
         mute = "no chip that answers", "one in its boot loader", HELP
         connected = re.search("^Connected to ", said, re.MULTILINE)  # esptool tries again when it loses the chip
         reasons = [
-            ("the port is busy or doesn't exist", "a port that another program has open", "a free one",
+            ("exclusively lock|Resource busy|Access is denied", "a port that another program has open", "a free one",
              f"close what uses it: `fuser {self.port}` names it"),
+            ("the port is busy or doesn't exist", *dead),
             ("Failed to connect to", *(dead if connected else mute)),
             ("MD5 of file does not match|Verification failed",
              "other bytes in the flash than were sent", "the same", WORN),
@@ -171,8 +172,8 @@ class Chip:
         for words, found, expected, todo in reasons:
             if re.search(words, said):
                 return ChipError(self.port, found, expected, todo, began)
-        last = [line for line in said.split("\n") if line.strip()][-1:] or ["nothing"]
-        return ChipError(self.port, f"an error of esptool, {last[0]!r}", "none", HELP, began)
+        last = re.findall("error occurred: (.+)", said) or said.strip().split("\n")
+        return ChipError(self.port, f"an error of esptool, {last[-1]!r}", "none", HELP, began)
 
 
 def _bytes(number: str, unit: str) -> int:
