@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from meshems import keys
+from meshems import keys, paths
 from meshems.run import check
 from meshems.site import Site, SiteError, add_meters, replace, secrets_file
 from meshems.tomllines import line_of, lines
@@ -304,3 +304,12 @@ def test_hkdf_makes_what_another_implementation_makes():
         (b"net\x03", 16, keys.net(secret, 3)), (b"node\x01\x02", 16, keys.node(secret, 258)),
     ):  # fmt: skip
         assert HKDF(SHA256(), size, None, info).derive(secret) == ours
+
+
+def test_the_page_shows_a_good_site_and_what_is_really_said_of_a_bad_one(tmp_path):
+    page = (paths.ROOT / "docs" / "site.md").read_text()
+    text = re.search(r"```toml site.toml\n(.*?)```", page, re.DOTALL)[1]
+    assert Site.load(made(tmp_path, text, None)).problems() == []
+    bad = text.replace("address = 2", "address = 0").replace("baud = 9600", "baud = 9601")
+    said = [str(problem).replace(f"{tmp_path}/", "    ") for problem in Site.load(made(tmp_path, bad)).problems()]
+    assert "\n".join([*said, ""]) in page
