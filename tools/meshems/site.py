@@ -241,7 +241,7 @@ class Site:
         for n, bus in enumerate(config["buses"]):
             if bus["uart"] not in there:
                 yield f"buses[{n}].uart", str(bus["uart"]), f"a UART of {config['board']}: {there}"
-        if config["network"].get("ethernet") and "ethernet" not in board:
+        if config["network"].get("ethernet") and "int" not in board.get("ethernet", {}):
             yield "network.ethernet", "true", f"false: {config['board']} has none that works"
         for n, name in _authorities(config):
             if not is_der(self.file.with_name(name)):
