@@ -224,6 +224,48 @@ def test_a_wrong_secret_is_told_and_never_shown(tmp_path, secrets, problem):
     assert not re.search("short|4711|hush|its own|for all|\"ab\"", " ".join(said))
 
 
+SECRET = bytes(range(32))
+MESHED = GOOD.replace("[network.wifi]", "[mesh]\nchannel = 11\n\n[network.wifi]").replace(
+    'gatewayId = "pole-01"', 'gatewayId = "pole-01"\nmesh = {id = 1, root = true}'
+).replace('gatewayId = "pole-02"', 'gatewayId = "pole-02"\nmesh = {id = 2}')  # fmt: skip
+
+
+def test_a_pole_of_the_mesh_has_no_outlet_and_is_given_keys_that_open_nothing_else(tmp_path):
+    site = Site.load(made(tmp_path, MESHED, f'{SECRETS}\n[mesh]\nsecret = "{SECRET.hex()}"\n'))
+    assert site.config("pole-01")["mesh"] == {"id": 1, "root": True, "channel": 11}
+    assert site.config("pole-01")["uplinks"] and site.config("pole-01")["network"]
+    assert site.secrets("pole-01")["mesh"] == {"secret": SECRET.hex()}
+    pole = site.config("pole-02")
+    assert pole["mesh"] == {"id": 2, "channel": 11} and pole["uplinks"] == [] and "network" not in pole
+    assert site.secrets("pole-02") == {"mesh": {
+        "site": keys.site(SECRET), "net": keys.net(SECRET).hex(), "node": keys.node(SECRET, 2).hex()
+    }}  # fmt: skip
+    own = MESHED.replace("mesh = {id = 2}", 'mesh = {id = 2}\nuplinks = [{name = "b", kind = "mqtt", host = "h"}]')
+    assert Site.load(made(tmp_path, own)).config("pole-02")["uplinks"][0]["name"] == "b"
+
+
+def test_a_mesh_has_a_root_ids_that_differ_and_a_secret(tmp_path):
+    def said(text, secrets=None, **more):
+        problems = Site.load(made(tmp_path, text, secrets)).problems(**more)
+        return [str(problem).replace(f"{tmp_path}/", "") for problem in problems]
+
+    no_root = said(MESHED.replace(", root = true", ""))
+    assert "site.toml:12: mesh: found no gateway that is a root, allowed mesh = {root = true} in one of" in str(no_root)
+    twice = said(MESHED.replace("id = 2", "id = 1"))
+    assert "site.toml:29: gateways[1].mesh.id: found 1, allowed another than gateways[0].mesh.id" in twice
+    missing = "site.secrets.toml: mesh.secret: found nothing, allowed as `meshems site keys site.toml` makes it"
+    assert missing in said(MESHED)
+    assert not [line for line in said(MESHED, keys_made=False) if "makes it" in line]
+
+
+def test_what_a_small_board_has_not_the_memory_for_is_noted(tmp_path):
+    rows = "".join(f'  {{serial = "X-{n}", address = {n}, profile = "abb-b23"}},\n' for n in range(3, 10))
+    text = GOOD.replace('board = "desktop"', 'board = "esp32-generic"')
+    assert not [note for note in Site.load(made(tmp_path, text)).notes() if "PSRAM" in note]
+    noted = Site.load(made(tmp_path, text.replace('  {serial = "SN-2"', rows + '  {serial = "SN-2"'))).notes()
+    assert noted == ["pole-01: more than 8 meters, and no PSRAM: the memory may not do for them"]
+
+
 def test_secrets_that_others_may_read_are_a_problem(tmp_path):
     file = made(tmp_path)
     os.chmod(secrets_file(file), 0o644)

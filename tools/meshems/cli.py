@@ -214,7 +214,7 @@ def demo(
             from meshems.sitedemo import plan_of
             from meshems.siteforms import good
 
-            plan = plan_of(good(site), seconds, faults, kills)
+            plan = plan_of(good(site, keys_made=False), seconds, faults, kills)
         else:
             plan = Plan.of(gateways, meters, seconds, faults, kills)
     except PlanError as error:

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meshems import keys, paths
+from meshems import boards, keys, paths
 from meshems.run import is_der
 from meshems.tomllines import line_of, lines
 
 OWN = ("gatewayId", "meters")  # what no two gateways have in common
 FEW = 3  # gateways that a note names
+SMALL_METERS = 8  # that a board without PSRAM has memory for
 ORDER = ("feederId", "gatewayId", "board", "buses", "meters", "uplinks")  # of gateway.json
 Values = dict[str, Any]
 
@@ -116,14 +117,19 @@ class Site:
         """Return the files beside site.toml that a gateway needs too: the certificates of its brokers."""
         return [self.file.with_name(ca) for _, ca in _authorities(self.config(name))]
 
-    def problems(self) -> list[Problem]:
-        """Return everything that is wrong with the site, each with its path and its line, in the order of the file."""
+    def problems(self, keys_made: bool = True) -> list[Problem]:
+        """Return everything that is wrong with the site, each with its path and its line, in the order of the file.
+
+        Without `keys_made` what `meshems site keys` makes may be missing.
+        """
         found = list(self._shape())
         if not found:
             found += self._twice()
             for i, row in enumerate(self._rows):
                 found += self._judged(i, row)
         found += self._kept()
+        if keys_made and "mesh" in self.values and "secret" not in _table(self.hidden, "mesh"):
+            found.append(self._hidden.problem("mesh.secret", "nothing", f"as `meshems site keys {self.file}` makes it"))
         return sorted(dict.fromkeys(found), key=lambda one: (one.file != self.file, one.line or 0))
 
     def notes(self) -> list[str]:
@@ -139,8 +145,8 @@ class Site:
             for uplink in config["uplinks"]:
                 if uplink["name"] not in kept.get("uplinks", {}):
                     about.setdefault(f"no name and password for the broker of {uplink['name']}", []).append(name)
-            if "mesh" in config and "mesh" not in kept:
-                about.setdefault(f"no key for the mesh; `meshems site keys {self.file}` makes them", []).append(name)
+            for text in _too_much(config, _board(config["board"])):
+                about.setdefault(text, []).append(name)
         return [f"{_few(names)}: {text}" for text, names in about.items()]
 
     # What a gateway is given
@@ -169,8 +175,9 @@ class Site:
             kept["uplinks"] = {outlet: value for outlet, value in kept["uplinks"].items() if outlet in known}
         if "wifi" not in _table(config, "network"):
             kept.pop("network", None)
-        if "mesh" in config and "secret" in _table(self.hidden, "mesh"):
-            kept["mesh"] = _mesh_keys(bytes.fromhex(self.hidden["mesh"]["secret"]), config["mesh"])
+        secret = _table(self.hidden, "mesh").get("secret")
+        if "mesh" in config and _is_secret(secret):
+            kept["mesh"] = _mesh_keys(bytes.fromhex(secret), _table(config, "mesh"))
         return {key: value for key, value in kept.items() if value != {}}
 
     # What is wrong
@@ -214,11 +221,9 @@ class Site:
         paths.share_firmware()
         from gateway import config as rules
 
-        config = self._config(row)
-        try:
-            hidden = self._secrets(row)
-        except ValueError:
-            hidden = {}  # `_kept` tells of the mesh's secret
+        config, hidden = self._config(row), self._secrets(row)
+        if "mesh" in config and "mesh" not in hidden:  # told once, by `problems` or `_kept`
+            hidden["mesh"] = _mesh_keys(bytes(32), _table(config, "mesh"))
         good, _, found = rules.read(json.dumps(config).encode(), json.dumps(hidden).encode(), rules.profile)
         for path, what, allowed in found:
             if path.startswith("secrets"):
@@ -231,12 +236,10 @@ class Site:
 
     def _around(self, config: Values) -> Iterator[tuple[str, str, str]]:
         """Give what is wrong with a good configuration on its board, and with the files that it names."""
-        file = paths.BOARDS / config["board"] / "board.json"
-        if not file.exists():
-            known = sorted(path.parent.name for path in paths.BOARDS.glob("*/board.json"))
-            yield "board", _shown(config["board"]), ", ".join(known)
+        board = _board(config["board"])
+        if not board:
+            yield "board", _shown(config["board"]), ", ".join(boards.names())
             return
-        board = json.loads(file.read_text())
         there = [uart["id"] for uart in board["uarts"]]
         for n, bus in enumerate(config["buses"]):
             if bus["uart"] not in there:
@@ -261,8 +264,7 @@ class Site:
             for name in _table(value, "uplinks"):
                 if name not in known:
                     yield self._hidden.problem(f"{path}uplinks.{name}", "unknown key", "the name of an uplink")
-        secret = _table(self.hidden, "mesh").get("secret", "0" * 64)
-        if not isinstance(secret, str) or len(secret) != 64 or not set(secret) <= set("0123456789abcdef"):
+        if not _is_secret(_table(self.hidden, "mesh").get("secret", "0" * 64)):
             yield self._hidden.problem("mesh.secret", "(not shown)", f"as `meshems site keys {self.file}` makes it")
 
     def _of_config(self, i: int, path: str, found: str, allowed: str) -> Problem:
@@ -325,12 +327,33 @@ def replace(file: Path, text: str, mode: int | None = None) -> None:
         raise
 
 
+def _board(name: str) -> Values:
+    """Return a board's description, {} when there is none of that name."""
+    return boards.read(name) if name in boards.names() else {}
+
+
+def _too_much(config: Values, board: Values) -> Iterator[str]:
+    """Give what a board without PSRAM is not made for."""
+    if board.get("psram") != "none":
+        return
+    if len(config["meters"]) > SMALL_METERS:
+        yield f"more than {SMALL_METERS} meters, and no PSRAM: the memory may not do for them"
+    if _is_root(config):
+        yield "a root of the mesh without PSRAM: the memory may not do for it"
+    if "mesh" in config and any("tls" in uplink for uplink in config["uplinks"]):
+        yield "mesh and TLS without PSRAM: the memory may not do for both"
+
+
 def _reached_by_mesh(config: Values, row: Values) -> None:
     """Take from a gateway that is no root what only a root needs: the way to the net and the outlets of the site."""
     if "network" not in row:
         config.pop("network", None)
     if "uplinks" not in row:
         config["uplinks"] = []
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
 def _is_root(config: Values) -> bool:

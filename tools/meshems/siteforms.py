@@ -1,5 +1,6 @@
 """`meshems site`: begin a site's file, check it, make its secrets."""
 
+import importlib.util
 import json
 import secrets
 import sys
@@ -8,7 +9,7 @@ from typing import Any
 
 import click
 
-from meshems import device, paths
+from meshems import boards, device
 from meshems.site import Problem, Site, SiteError, replace, secrets_file
 
 BAD = 2  # exit status
@@ -35,6 +36,8 @@ def site() -> None:
 
 def loaded(file: Path, as_json: bool = False) -> Site:
     """Return the site of `file`; ends the command with one line when it cannot be read."""
+    if importlib.util.find_spec("tomlkit") is None:
+        _fail("tomlkit: found none, expected it beside meshems; `make device` installs it", as_json)
     try:
         return Site.load(file)
     except SiteError as error:
@@ -45,10 +48,10 @@ def loaded(file: Path, as_json: bool = False) -> Site:
     raise AssertionError
 
 
-def good(file: Path, as_json: bool = False) -> Site:
-    """Return the site of `file`; ends the command with every problem when it has one."""
+def good(file: Path, as_json: bool = False, keys_made: bool = True) -> Site:
+    """Return the site of `file`; ends the command with every problem when it has one. `keys_made` as Site.problems."""
     found = loaded(file, as_json)
-    problems = found.problems()
+    problems = found.problems(keys_made)
     if problems:
         _refuse(file, problems, as_json)
     return found
@@ -128,7 +131,7 @@ def keys(file: Path, ask: bool, as_json: bool) -> None:
     stands there is kept. The operator needs the gateways' names and passwords for the broker. Over a connection without
     TLS anybody could read a password: there none is made.
     """
-    found = good(file, as_json)
+    found = good(file, as_json, keys_made=False)
     hidden = secrets_file(file)
     try:
         _ignore(hidden)
@@ -238,7 +241,6 @@ def new(file: Path, yes: bool, as_json: bool, **given: Any) -> None:
     """
     if file.exists():
         _fail(f"{file}: found a file, expected none: it is not written over; name another, or edit it", as_json)
-    boards = sorted(path.parent.name for path in paths.BOARDS.glob("*/board.json"))
 
     def ask(key: str, text: str, default: Any, kind: Any = str) -> Any:
         if given[key] is not None or yes:
@@ -252,7 +254,7 @@ def new(file: Path, yes: bool, as_json: bool, **given: Any) -> None:
         "feeder": ask("feeder", "Feeder that the gateways stand on", "feeder-01"),
         "gateways": ask("gateways", "How many gateways", 1, click.IntRange(1, 999)),
         "prefix": ask("prefix", "They are called (01, 02, ... is added)", "pole-"),
-        "board": ask("board", f"Board ({', '.join(boards)})", "desktop"),
+        "board": ask("board", f"Board ({', '.join(boards.names())})", "desktop"),
         "baud": int(ask("baud", "Baud of the meters' lines", "9600", click.Choice([str(one) for one in device.BAUDS]))),
         "broker": ask("broker", "The operator's broker, HOST or HOST:PORT", "broker.example.org"),
         "ca": ask("ca", "The broker's authority, a certificate in DER beside the file (empty: no TLS)", ""),
@@ -264,7 +266,7 @@ def new(file: Path, yes: bool, as_json: bool, **given: Any) -> None:
         found = Site.load(file)
     except OSError as error:
         _unwritten(error, file, as_json)
-    problems = found.problems()
+    problems = found.problems(keys_made=False)
     todo = [f"meshems site keys {file}", f"meshems site check {file}", f"meshems demo --site {file} --seconds 60"]
     if as_json:
         rows = [_row(problem) for problem in problems]
