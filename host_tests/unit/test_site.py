@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 
 import pytest
@@ -315,8 +316,9 @@ k = []
     at = lines(text)
     assert at == {
         "a": 1, "a.b": 1, "a.b.c": 1, "a.b.d": 1, "a.b.d[0]": 1, "a.b.d[1]": 2, "a.b.d[1].e": 2, "a.b.d[1].f": 3,
-        "a.b.d[2]": 4, "t": 6, "t.u.v": 6, "t.w[0]": 7, "t.w[0].g": 8, "t.w[0].x[0]": 9, "t.w[0].x[0].y": 10,
-        "t.w[0].x[0].y.z": 11, "t.w[1]": 12, "t.w[1].x[0]": 13, "t.w[1].x[0].k": 14,
+        "a.b.d[2]": 4, "t": 6, "t.u.v": 6, "t.w": 7, "t.w[0]": 7, "t.w[0].g": 8, "t.w[0].x": 9,
+        "t.w[0].x[0]": 9, "t.w[0].x[0].y": 10, "t.w[0].x[0].y.z": 11, "t.w[1]": 12, "t.w[1].x": 13, "t.w[1].x[0]": 13,
+        "t.w[1].x[0].k": 14,
     }  # fmt: skip
     assert line_of(at, "t.w[0].x[0].y.missing[3].too") == 10 and line_of(at, "nowhere") is None
 
@@ -355,3 +357,38 @@ def test_the_page_shows_a_good_site_and_what_is_really_said_of_a_bad_one(tmp_pat
     bad = text.replace("address = 2", "address = 0").replace("baud = 9600", "baud = 9601")
     said = [str(problem).replace(f"{tmp_path}/", "    ") for problem in Site.load(made(tmp_path, bad)).problems()]
     assert "\n".join([*said, ""]) in page
+
+
+def mangled(text, some):
+    """Return `text` with a few bytes or lines gone, doubled or replaced."""
+    marks = ["[", "]", "{", "}", '"', "=", "\n", ",", "[[gateways]]", "1.5", "2026-01-01", "nan", '"""', "\\", "-1"]
+    values = ["3", '"x"', "[]", "{}", "true", "[1]", "[{}]", "{a = 1}", "1.5", "2026-01-01"]
+    for _ in range(some.choice((1, 1, 2, 4))):
+        at, rows = some.randrange(len(text)), text.split("\n")
+        row = some.randrange(len(rows))
+        kind = some.randrange(5)
+        if kind == 0:
+            text = text[:at] + text[at + some.choice((1, 3, 10)) :]
+        elif kind == 1:
+            text = text[:at] + some.choice(marks) + text[at:]
+        else:
+            new = [[], [rows[row]] * 2, [rows[row].split("=")[0] + "= " + some.choice(values)]][kind - 2]
+            text = "\n".join(rows[:row] + new + rows[row + 1 :])
+    return text
+
+
+def test_a_mangled_file_is_told_with_its_line_and_never_breaks_the_command(tmp_path):
+    some, seen = random.Random(7), {"toml": 0, "bad": 0, "good": 0}
+    for _ in range(300):
+        try:
+            site = Site.load(made(tmp_path, mangled(GOOD, some), some.choice((SECRETS, mangled(SECRETS, some)))))
+        except SiteError as error:
+            seen["toml"] += 1
+            assert error.problem.line or "key" in error.problem.found.lower(), error
+            continue
+        problems = site.problems()
+        seen["bad" if problems else "good"] += 1
+        assert all(problem.line or problem.found == "nothing" for problem in problems), problems
+        if not problems:
+            assert all(site.config(name)["gatewayId"] == name and site.secrets(name) is not None for name in site.names)
+    assert min(seen.values()) > 10, seen

@@ -201,6 +201,8 @@ class Site:
         """Give the names that two gateways or two meters of the site share."""
         ids: dict[Any, str] = {}
         for path, value in self._named():
+            if not isinstance(value, (str, int)):
+                continue  # wrong by itself
             kind = path.rpartition(".")[2]
             first = ids.setdefault((kind, value), path)
             if first != path:
@@ -256,7 +258,7 @@ class Site:
         if file.exists() and file.stat().st_mode & 0o077:
             mode = f"mode {file.stat().st_mode & 0o777:04o}"
             yield Problem(file, None, "(file)", mode, f"0600: it is for you alone; `chmod 600 {file}`")
-        known = {uplink.get("name") for part in (self._top, *self._rows) for uplink in _dicts(part.get("uplinks"))}
+        known = [uplink.get("name") for part in (self._top, *self._rows) for uplink in _dicts(part.get("uplinks"))]
         own = _table(self.hidden, "gateways")
         for path, value in [("", self.hidden), *((f"gateways.{name}.", _table(own, name)) for name in own)]:
             if path and path[9:-1] not in self.names:

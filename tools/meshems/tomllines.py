@@ -75,6 +75,7 @@ class _Scan:
             path = f"{path}.{part}" if path else part
             if many and i == len(parts) - 1:
                 self._tables[path] = self._tables.get(path, 0) + 1
+            self._note(path, start)
             if path in self._tables:
                 path += f"[{self._tables[path] - 1}]"
             self._note(path, start)
