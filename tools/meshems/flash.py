@@ -17,7 +17,6 @@ import click
 
 from meshems import device, paths
 from meshems.chip import Chip, ChipError, Found
-from meshems.run import RunError
 
 FAILED, REFUSED = 1, 2  # exit status: something may be written; nothing was
 FORMAT = 1
@@ -28,7 +27,6 @@ KINDS = {"esp32": "ESP32", "esp32s3": "ESP32-S3"}
 OCTAL = 8 << 20  # PSRAM in the package of an ESP32-S3 from this size on is octal
 SECTOR = 4096
 BAUD = 460800
-SERIAL = "/dev/ttyUSB* /dev/ttyACM*"
 
 
 @dataclass(frozen=True)
@@ -286,7 +284,9 @@ def flash(port: str, board: str, folder: Path | None, erase: Sequence[str], baud
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
         image = load(folder or paths.ROOT / "build" / board, board)
-        device.check(port, f"plug the board in and look with `ls {SERIAL}`")
+        wrong = device.trouble(port)
+        if wrong:
+            raise ChipError(port, wrong[0], "the serial port of a board", wrong[1])
         with _bar(sys.stderr.isatty() and not as_json) as bar:
             report = put(Chip(port, baud), image, sorted(set(erase)), say, bar)
     except ChipError as error:
@@ -295,11 +295,6 @@ def flash(port: str, board: str, folder: Path | None, erase: Sequence[str], baud
             click.echo(json.dumps({**told, "began": error.began}))
             sys.exit(FAILED if error.began else REFUSED)
         fail(str(error), FAILED if error.began else REFUSED)
-    except RunError as error:
-        if as_json:
-            click.echo(json.dumps({"ok": False, "what": port, "error": str(error), "began": False}))
-            sys.exit(REFUSED)
-        fail(str(error), REFUSED)
     if as_json:
         click.echo(json.dumps({"ok": True, **asdict(report)}))
         return
