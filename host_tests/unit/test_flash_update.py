@@ -7,9 +7,12 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
+from esp_idf_defs import PartitionTable
+from esptool.bin_image import LoadFirmwareImage
 
 import esp_images
-from meshems import boards, cli, image
+from meshems import boards, cli, flash, image
+from meshems.chip import Chip
 from meshems.flash import load, table_of
 from test_flash import Board, put, region
 
@@ -67,8 +70,10 @@ def holds(content, folder, own):
         if part["file"] and part["name"] != "vfs":
             data = (folder / part["file"]).read_bytes()
             assert content[part["offset"] : part["offset"] + len(data)] == data, part["name"]
-    table = table_of(region(content, (0x8000, 0xC00)))
-    assert {name: place for name, place in where.items() if name in table} == table
+    table = PartitionTable.from_binary(region(content, (0x8000, 0xC00)))  # ESP-IDF's own reader, with its MD5
+    table.verify()
+    rows = {row.name: (row.offset, row.size) for row in table}
+    assert rows == table_of(region(content, (0x8000, 0xC00))) and rows.items() <= where.items()
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,10 @@ def test_a_blank_board_is_flashed_with_what_build_made(tmp_path, built, name, op
         done = put(board, built[name], name=name)
         assert done.returncode == 0, done.stdout + done.stderr
     holds(board.flash, built[name], {})
+    for part in ("bootloader", "factory"):
+        (tmp_path / part).write_bytes(region(board.flash, places(built[name])[part]))
+        found = LoadFirmwareImage(boards.read(name)["chip"], str(tmp_path / part))
+        assert found.checksum == found.calculate_checksum() and found.stored_digest == found.calc_digest
     assert "it has no configuration yet: `meshems provision" in done.stdout
 
 
@@ -138,6 +147,18 @@ def test_a_board_is_begun_anew_when_that_is_asked_for(tmp_path, built):
     holds(board.flash, folder, {})
     for name in told["erased"]:
         assert set(region(board.flash, places(folder)[name])) == {0xFF}
+
+
+def test_the_bar_goes_up_to_the_last_byte(tmp_path, built):
+    folder, told, said = built["esp32-generic"], [], []
+    with Board(tmp_path, "--chip", "esp32") as board:
+        report = flash.put(
+            Chip(str(board.port), flash.BAUD), load(folder, "esp32-generic"), [], said.append,
+            lambda *far: told.append(far),
+        )  # fmt: skip
+    total = sum(row["size"] for row in report.written)
+    assert told == sorted(told) and len(told) > 5 and told[-1] == (total, total)
+    assert {whole for _, whole in told} == {total} and len(said) == 1
 
 
 def test_the_image_of_each_board_is_one_that_flash_takes(built):
