@@ -149,6 +149,20 @@ def test_a_board_is_begun_anew_when_that_is_asked_for(tmp_path, built):
         assert set(region(board.flash, places(folder)[name])) == {0xFF}
 
 
+def test_nothing_is_written_where_the_boards_own_files_cannot_be_put_aside(tmp_path, built, monkeypatch):
+    folder, before = built["esp32-generic"], in_use(built["esp32-generic"])
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "kept")
+
+    monkeypatch.setattr(flash, "_keep", full)
+    with Board(tmp_path, "--chip", "esp32", content=before) as board:
+        words = ["flash", "--port", str(board.port), "--board", "esp32-generic", "--image", str(folder)]
+        done = CliRunner().invoke(cli.main, words)
+    assert done.exit_code == 2 and "kept: found no space left on device, expected" in done.output, done.output
+    assert board.flash == before
+
+
 def test_the_bar_goes_up_to_the_last_byte(tmp_path, built):
     folder, told, said = built["esp32-generic"], [], []
     with Board(tmp_path, "--chip", "esp32") as board:

@@ -235,12 +235,14 @@ def _carried(port: str, own: bytes, new: bytes) -> tuple[list[str], bytes]:
 
 
 def _keep(rescue: Path, data: bytes) -> None:
-    """Put the board's file system aside: it has the passwords, so nobody else may read it."""
-    with open(os.open(rescue, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
+    """Put the board's file system aside, whole or not at all. It has the passwords: nobody else may read it."""
+    draft = rescue.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    draft.replace(rescue)
 
 
 @contextlib.contextmanager
@@ -279,8 +281,6 @@ def flash(port: str, board: str, folder: Path | None, erase: Sequence[str], baud
 
     Exit status: 0 done, 1 failed while something may have been written, 2 refused before that.
     """
-    from meshems.cli import fail
-
     say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     try:
         image = load(folder or paths.ROOT / "build" / board, board)
@@ -290,11 +290,11 @@ def flash(port: str, board: str, folder: Path | None, erase: Sequence[str], baud
         with _bar(sys.stderr.isatty() and not as_json) as bar:
             report = put(Chip(port, baud), image, sorted(set(erase)), say, bar)
     except ChipError as error:
-        if as_json:
-            told = {"ok": False, "what": error.what, "found": error.found, "expected": error.expected, "do": error.todo}
-            click.echo(json.dumps({**told, "began": error.began}))
-            sys.exit(FAILED if error.began else REFUSED)
-        fail(str(error), FAILED if error.began else REFUSED)
+        _failed(error, as_json)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        todo = "look at the rights and the room of its folder"
+        _failed(ChipError(str(error.filename or image.folder), reason, "a file that can be used", todo), as_json)
     if as_json:
         click.echo(json.dumps({"ok": True, **asdict(report)}))
         return
@@ -303,3 +303,14 @@ def flash(port: str, board: str, folder: Path | None, erase: Sequence[str], baud
     say(f"kept: {', '.join([*report.kept, *report.carried]) or 'nothing'}")
     if "gateway.json" not in report.carried:
         say(f"it has no configuration yet: `meshems provision --port {port} --site site.toml --gateway NAME`")
+
+
+def _failed(error: ChipError, as_json: bool) -> None:
+    from meshems.cli import fail
+
+    status = FAILED if error.began else REFUSED
+    if as_json:
+        told = {"ok": False, "what": error.what, "found": error.found, "expected": error.expected, "do": error.todo}
+        click.echo(json.dumps({**told, "began": error.began}))
+        sys.exit(status)
+    fail(str(error), status)
