@@ -175,9 +175,9 @@ class Site:
             kept["uplinks"] = {outlet: value for outlet, value in kept["uplinks"].items() if outlet in known}
         if "wifi" not in _table(config, "network"):
             kept.pop("network", None)
-        secret = _table(self.hidden, "mesh").get("secret")
-        if "mesh" in config and _is_secret(secret):
-            kept["mesh"] = _mesh_keys(bytes.fromhex(secret), _table(config, "mesh"))
+        secret = _secret(_table(self.hidden, "mesh").get("secret"))
+        if "mesh" in config and secret:
+            kept["mesh"] = _mesh_keys(secret, _table(config, "mesh"))
         return {key: value for key, value in kept.items() if value != {}}
 
     # What is wrong
@@ -266,7 +266,7 @@ class Site:
             for name in _table(value, "uplinks"):
                 if name not in known:
                     yield self._hidden.problem(f"{path}uplinks.{name}", "unknown key", "the name of an uplink")
-        if not _is_secret(_table(self.hidden, "mesh").get("secret", "0" * 64)):
+        if not _secret(_table(self.hidden, "mesh").get("secret", "0" * 64)):
             yield self._hidden.problem("mesh.secret", "(not shown)", f"as `meshems site keys {self.file}` makes it")
 
     def _of_config(self, i: int, path: str, found: str, allowed: str) -> Problem:
@@ -354,8 +354,10 @@ def _reached_by_mesh(config: Values, row: Values) -> None:
         config["uplinks"] = []
 
 
-def _is_secret(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+def _secret(value: Any) -> bytes | None:
+    """Return the 32 bytes that a text stands for, None when it is no such text."""
+    good = isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+    return bytes.fromhex(value) if good else None
 
 
 def _is_root(config: Values) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from meshems.demo import LINE_SHARE, Place, Plan, PlanError, Wire
-from meshems.sim.line import Settings
+from meshems.sim.uart import Settings
 from meshems.site import Site
 
 PERIODS = (5, 10, 15, 20, 30, 60, 120, 300)  # s: the first in which every line can read all its meters
