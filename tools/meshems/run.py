@@ -72,7 +72,7 @@ def check(config: Path) -> list[Problem]:
     there = [uart["id"] for uart in board["uarts"]]
     for number, uplink in enumerate(good["uplinks"] if good else ()):
         name = uplink.get("tls", {}).get("ca")
-        if name and not _is_der(config.with_name(name)):
+        if name and not is_der(config.with_name(name)):
             problems.append((f"uplinks[{number}].tls.ca", f'"{name}"', "a certificate in DER beside gateway.json"))
     for number, bus in enumerate(good["buses"] if good else ()):
         if bus["uart"] not in there:
@@ -80,7 +80,7 @@ def check(config: Path) -> list[Problem]:
     return list(problems)
 
 
-def _is_der(path: Path) -> bool:
+def is_der(path: Path) -> bool:
     return path.exists() and path.read_bytes()[:1] == b"\x30"  # a SEQUENCE
 
 
