@@ -111,7 +111,7 @@ def test_every_problem_is_listed_at_once():
         (
             "gatewayID",
             "unknown key",
-            "board, buses, checks, clock, feederId, gatewayId, health, intervals, mesh, meters, network,"
+            "board, buses, checks, clock, extras, feederId, gatewayId, health, intervals, mesh, meters, network,"
             " tlsConnections, uplinks, views",
         ),
         ("gatewayId", "nothing", "string 1..32 of A-Za-z0-9._-"),
