@@ -63,7 +63,8 @@ class Power:
             self.failing = clock.uptime_ms()
             recorder.event(0, "power_fail", ALARM, SET, {})
         recorder.commit()
-        for outlet in self._gateway.outlets:
+        mesh = self._gateway.mesh
+        for outlet in self._gateway.outlets + ([mesh] if mesh else []):
             try:
                 outlet.keep(True)
             except OSError:
