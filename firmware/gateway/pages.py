@@ -34,7 +34,7 @@ def of(gateway, names, last):
     pages: list = []
     for first in range(0, max(1, len(meters)), _ROWS):
         pages.append(lambda first=first: _meters(meters, first, names, last))
-    if hasattr(gateway, "mesh"):
+    if getattr(gateway, "mesh", None):
         pages.append(lambda: _mesh(gateway.mesh))
     pages.append(lambda: _uplink(gateway.outlets))
     pages.append(lambda: _clock(gateway))
@@ -71,8 +71,12 @@ def _value(columns, values, codes):
 
 
 def _mesh(mesh):
-    lines = ["MESH"]
-    lines.extend(mesh.lines())
+    """`mesh` is a Bridge; its node tells of neighbours as (id, dBm, ..., whether it carries what is sent)."""
+    routes = mesh.node.routes
+    lines = ["MESH %11s" % ("root %d" % routes.root if routes.root else "NO ROOT")]
+    lines.append("ch %d  hops %d" % (mesh.air.channel, routes.hops()))
+    for row in mesh.node.neighbours():
+        lines.append("%s%6d%5d dBm" % (">" if row[-1] else " ", row[0], row[1]))
     return lines
 
 

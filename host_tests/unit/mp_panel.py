@@ -217,6 +217,20 @@ def test_what_the_other_pages_say():
     assert of(gateway, Names(), {})[3]()[:2] == ["CLOCK       LOST", "from ntp"]
 
 
+def test_a_pole_of_a_mesh_shows_its_way_and_without_one_has_no_uplink():
+    gateway = Gateway()
+    gateway.outlets = []
+    routes = Thing(root=1, hops=lambda: 2)
+    rows = [(4, -61, 100, 200, 1, True), (65535, -104, 350, 900, 1, False)]
+    gateway.mesh = Thing(node=Thing(routes=routes, neighbours=lambda: rows), air=Thing(channel=6))
+    shown = panel(gateway)
+    assert shown.codes() == ()
+    page = of(gateway, Names(), {})[2]
+    assert page() == ["MESH      root 1", "ch 6  hops 2", ">     4  -61 dBm", "  65535 -104 dBm"]
+    routes.root = 0
+    assert page()[0] == "MESH     NO ROOT" and shown.codes() == (UPLINK,)
+
+
 def test_the_screen_goes_dark_after_five_minutes_and_the_first_press_only_wakes_it():
     gateway = Gateway()
     chip, _, screen = lit()
