@@ -41,13 +41,13 @@ def main():
             asyncio.run(gateway.run())
         else:
             log.error("config", "no valid configuration: nothing to run")
+            once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
     except KeyboardInterrupt:
-        pass
+        once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
+        if gateway:
+            from gateway.closing import close
+
+            asyncio.run(close(gateway))
     except Exception as error:
         log.error("app", "failed: %r" % error)
         machine.reset()
-    once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
-    if gateway:
-        from gateway.closing import close
-
-        asyncio.run(close(gateway))
