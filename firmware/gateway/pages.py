@@ -51,10 +51,13 @@ def _meters(meters, first, names, last):
             lines.append("%-5s       LOST" % name)
         elif meter.slot in last:
             schema, values = last[meter.slot]
-            columns = names.columns(schema) or ""
-            volts = _value(columns, values, ("32.7.0",))
-            watts = _value(columns, values, ("1.7.0", "16.7.0"))
-            lines.append("%-5s%4sV%5sW" % (name, volts, watts))
+            columns = None if schema is None else names.columns(schema)  # with `views` it is made further on
+            if columns:
+                volts = _value(columns, values, ("32.7.0",))
+                watts = _value(columns, values, ("1.7.0", "16.7.0"))
+                lines.append("%-5s%4sV%5sW" % (name, volts, watts))
+            else:
+                lines.append("%-5s         ok" % name)
         else:
             lines.append("%-5s        ..." % name)
     return lines

@@ -164,6 +164,14 @@ def test_safe_mode_tries_again_each_hour_and_one_more_crash_is_enough_to_come_ba
     assert fake_chip.Timer.all == {}
 
 
+def test_safe_mode_has_its_light():
+    fake_chip.describe(led={"kind": "gpio", "pin": 45}, button={"pin": 0})
+    light = machine.Pin(45)
+    assert boots(PWRON_RESET) == [""] and light.value() == 0
+    machine.Pin(0).value = lambda: 0
+    assert boots(PWRON_RESET) == [HELD] and light.value() == 1
+
+
 def test_safe_mode_starts_no_watchdog_and_a_running_one_does_not_reset_it():
     fake_chip.describe(button={"pin": 0})
     machine.Pin(0).value = lambda: 0

@@ -184,6 +184,13 @@ def test_the_page_of_the_meters_says_who_answers_and_what():
     ]  # fmt: skip
 
 
+def test_a_meter_with_views_is_shown_as_one_that_answers():
+    gateway = Gateway()
+    shown = panel(gateway)
+    gateway.buses[0].recorder.reading(1000, 1, None, [1, 2, 3])
+    assert shown._pages[0]()[1] == "SN-1          ok"
+
+
 def test_a_short_press_turns_the_page_and_the_last_one_is_followed_by_the_first():
     gateway = Gateway()
     chip, _, screen = lit()
