@@ -16,17 +16,27 @@ def wired(conf, board, ids):
     Afterwards they are the board's rows of those that it has, and what else they need.
     """
     folder = conf["gatewayId"]
+    wires = {}  # SPI's clock pins, and whose: drivers that share one disturb each other (micropython/micropython#15892)
+    if conf["network"].get("ethernet"):
+        wires[board["ethernet"]["sck"]] = "network.ethernet"
     conf = conf["extras"]
     problems = 0
-    for name in list(conf):
-        asked = conf.pop(name)
-        if not asked:
+    for name in ("led", "powerFail", "sd", "oled"):
+        if not conf.pop(name, False):
             continue
-        if name in board and (board[name].get("bus") != "i2c" or "i2c" in board):
-            conf[name] = board[name]
-        else:
-            problems += 1
-            log.error("config", "extras.%s: found a board without, allowed one that has it" % name)
+        row = board.get(name)
+        found = "a board without"
+        if row and row.get("bus") == "i2c" and "i2c" not in board:
+            found = "a board without the I2C that it is at"
+        elif row and row.get("sck") in wires:
+            found = "wires that are those of %s" % wires[row["sck"]]
+        elif row:
+            conf[name] = row
+            if "sck" in row:
+                wires[row["sck"]] = "extras." + name
+            continue
+        problems += 1
+        log.error("config", "extras.%s: found %s, allowed a board that has it" % (name, found))
     if "oled" in conf:
         for name in ("i2c", "button", "ladder"):
             if name in board:

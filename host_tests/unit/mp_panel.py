@@ -365,10 +365,30 @@ class Ids:
 def test_what_the_board_does_not_have_is_a_problem_and_the_rest_runs():
     said = []
     log.error = lambda area, text: said.append(text)
-    conf = {"gatewayId": "pole-07", "extras": {"led": True, "oled": True, "sd": True, "powerFail": False}}
+    conf = {
+        "gatewayId": "pole-07", "network": {},
+        "extras": {"led": True, "oled": True, "sd": True, "powerFail": False},
+    }  # fmt: skip
     board = {"led": {"kind": "gpio", "pin": 45}, "oled": {"kind": "sh1106", "bus": "i2c", "at": 60}}
     assert extras.wired(conf, board, Ids()) == 2  # no SD card, and a screen without its bus
     assert conf["extras"] == {"led": board["led"]} and "extras.sd" in "\n".join(said)
+
+
+def test_a_screen_on_the_wires_of_the_card_or_of_the_cable_is_a_problem():
+    said = []
+    log.error = lambda area, text: said.append(text)
+    card = {"kind": "spi", "slot": 2, "sck": 12, "mosi": 11, "miso": 13, "cs": 10}
+    screen = {"kind": "sh1106", "bus": "spi", "spi": 1, "sck": 12, "mosi": 11, "cs": 17, "dc": 18, "reset": 8}
+    cable = {"spi": 1, "sck": 12, "mosi": 11, "miso": 13, "cs": 9, "int": 47}
+    board = {"oled": screen, "sd": card, "ethernet": cable}
+    for network, asked, left in (
+        ({}, ("oled", "sd"), ["sd"]), ({}, ("oled",), ["oled"]), ({"ethernet": cable}, ("oled",), []),
+        ({"ethernet": cable}, ("oled", "sd"), []),
+    ):  # fmt: skip
+        conf = {"gatewayId": "pole-07", "network": network, "extras": dict.fromkeys(asked, True)}
+        assert extras.wired(conf, board, Ids()) == len(asked) - len(left)
+        assert [name for name in ("oled", "sd") if name in conf["extras"]] == left
+    assert said[0] == "extras.oled: found wires that are those of extras.sd, allowed a board that has it"
 
 
 async def test_all_that_is_asked_for_runs_under_the_watchdog():
@@ -380,7 +400,7 @@ async def test_all_that_is_asked_for_runs_under_the_watchdog():
     gateway.journal.reader = lambda ordinal: Thing(start=lambda ordinal: None, lost=0)
     kept = []
     gateway.health = Thing(keep=lambda name, start, limit_ms: kept.append((name, start)))
-    conf = {"gatewayId": "pole-07", "extras": dict.fromkeys(("led", "oled", "sd", "powerFail"), True)}
+    conf = {"gatewayId": "pole-07", "network": {}, "extras": dict.fromkeys(("led", "oled", "sd", "powerFail"), True)}
     board = {
         "led": {"kind": "ws2812", "pin": 48}, "oled": {"kind": "ssd1306", "bus": "i2c", "at": 60},
         "i2c": {"id": 0, "sda": 14, "scl": 21}, "ladder": dict(LADDER, pin=1),
