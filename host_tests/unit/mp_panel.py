@@ -1,6 +1,5 @@
 """What a board shows: the light's codes, the pages of the screen, the button; all of it on models of the parts."""
 import asyncio
-import time
 
 import machine
 
@@ -10,7 +9,6 @@ from gateway import clock, extras, lamp, log
 from gateway.lamp import CLOCK, METER, SAFE, STARTING, UPLINK, WELL, Lamp
 from gateway.pages import Seen, of
 from gateway.panel import Panel
-from lib.button import Button, ladder
 from lib.oled import Oled, i2c_writer
 
 LADDER = {"idle": 3300, "a": 1650, "b": 2760, "door": 0}
@@ -300,45 +298,6 @@ def test_one_step_sends_one_line_at_most():
         assert chip.sent["data"] - before <= 128
         if tick % 30 == 0:
             shown.press("a", False)
-
-
-# --- the button -----------------------------------------------------------------------------------------------------
-
-
-def pressed(levels, ms=50):
-    """Return the presses that a ladder at these levels, one each 50 ms, makes."""
-    pin = machine.Pin(1)
-    button = Button(ladder(fake_chip.ADC(pin, atten=3), LADDER))
-    found = []
-    for i, mv in enumerate(levels):
-        fake_chip.ADC.mv[repr(pin)] = mv
-        press = button.step(time.ticks_add((1 << 30) - 500, i * ms))
-        if press:
-            found.append((i,) + press)
-    return found
-
-
-def test_a_press_counts_when_it_ends():
-    assert pressed([3300] * 4 + [1650] * 5 + [3300] * 4) == [(10, "a", False)]
-    assert pressed([3300, 2760, 2750, 2760, 3300, 3300]) == [(5, "b", False)]
-
-
-def test_levels_near_by_are_the_same_button():
-    for mv, name in ((1500, "a"), (1900, "a"), (2600, "b"), (2860, "b"), (100, "door")):
-        assert [press[1] for press in pressed([3300, 3300] + [mv] * 4 + [3300] * 3)] == [name], mv
-
-
-def test_one_odd_look_is_no_press():
-    assert pressed([3300, 3300, 1650, 3300, 3300, 2760, 3300, 3300]) == []
-    assert pressed([1650, 3300] * 20) == []
-
-
-def test_a_long_press_counts_after_a_second_and_once():
-    assert pressed([3300] * 2 + [1650] * 60 + [3300] * 4) == [(23, "a", True)]
-
-
-def test_a_button_held_while_ticks_wrap_is_one_long_press():
-    assert len(pressed([1650] * 100)) == 1
 
 
 def test_the_door_turns_no_page():
