@@ -16,6 +16,7 @@ from lib.media.rs485 import RS485
 
 _RTC_MS = 20  # how well the chip's clock is set
 _PARITY = {"N": None, "E": 0, "O": 1}
+_changes: list = []  # events of this start
 
 
 def gateway(kind):
@@ -49,7 +50,7 @@ def configuration():
         log.error("config", "%s: found %s, allowed %s" % (path, found, allowed))
     if not problems:
         try:
-            parsed.save(conf, secrets)
+            _changes.extend(parsed.save(conf, secrets))
         except OSError as error:  # it is judged again at the next start, and runs all the same
             log.warn("config", "cannot be kept: %r" % error)
     for name in ("gateway.config", "lib.schema", "lib.strictjson"):
@@ -121,7 +122,7 @@ def parts(conf, secrets, problems):
 
 
 def tell(recorder):
-    """Record this start; what the board cannot do is in the event, and in the log."""
+    """Record this start, and what has changed with it; what the board cannot do is in the event, and in the log."""
     detail = {"boot": recorder.boot, "cause": machine.reset_cause()}
     lacks = data.load("board.json").get("cannot", ())
     for lack in lacks:
@@ -129,6 +130,8 @@ def tell(recorder):
     if lacks:
         detail["cannot"] = " ".join([lack["what"] for lack in lacks])
     recorder.event(0, "restarted", INFO, ONCE, detail)
+    for code, detail in _changes:
+        recorder.event(0, code, INFO, ONCE, detail)
 
 
 def media(bus, pins):
