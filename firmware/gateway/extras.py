@@ -50,41 +50,47 @@ def wired(conf, board, ids):
 
 
 def start(gateway, conf):
-    """Start the task of each thing in `conf`, as `wired` left it."""
+    """Start the task of each thing in `conf`, as `wired` left it. One that fails is told, and is not there."""
     keep = gateway.health.keep
-    if "powerFail" in conf:
-        from gateway.power import Power
+    for name, kind in (("powerFail", _power), ("sd", _mirror), ("led", _light), ("oled", _panel)):
+        if name not in conf:
+            continue
+        try:
+            keep(name, kind(gateway, conf).run, _LIMIT_MS)
+        except Exception as error:  # a pin that the chip does not take must not keep meters from being read
+            log.error("extras", "%s: %r" % (name, error))
 
-        keep("power", Power(conf["powerFail"], gateway).run, _LIMIT_MS)
-    if "sd" in conf:
-        from gateway.mirror import Mirror
 
-        gateway.mirror = Mirror(conf["sd"], gateway, conf["names"], conf["cursor"], conf["folder"])
-        keep("sd", gateway.mirror.run, _LIMIT_MS)
-    if "led" in conf or "oled" in conf:
-        from gateway.panel import Panel
+def _power(gateway, conf):
+    from gateway.power import Power
 
-        keep("panel", Panel(gateway, *_panel(gateway, conf)).run, _LIMIT_MS)
+    return Power(conf["powerFail"], gateway)
+
+
+def _mirror(gateway, conf):
+    from gateway.mirror import Mirror
+
+    gateway.mirror = Mirror(conf["sd"], gateway, conf["names"], conf["cursor"], conf["folder"])
+    return gateway.mirror
+
+
+def _light(gateway, conf):
+    from gateway.lamp import Lamp
+    from gateway.panel import Panel
+
+    return Panel(gateway, Lamp(conf["led"]), None, None, None)
 
 
 def _panel(gateway, conf):
-    """Return (lamp, screen, button, pages), None for what is not there."""
-    light = screen = button = pages = None
-    if "led" in conf:
-        from gateway.lamp import Lamp
+    from gateway.pages import Seen, of
+    from gateway.panel import Panel
 
-        light = Lamp(conf["led"])
-    if "oled" in conf:
-        from gateway.pages import Seen, of
-
-        screen = _screen(conf["oled"], conf)
-        last: dict = {}
-        for bus in gateway.buses:
-            bus.recorder = Seen(bus.recorder, last)
-        pages = of(gateway, conf["names"], last)
-        if "ladder" in conf or "button" in conf:
-            button = once.call("gateway.held", "button", conf)
-    return light, screen, button, pages
+    screen = _screen(conf["oled"], conf)
+    button = once.call("gateway.held", "button", conf) if "ladder" in conf or "button" in conf else None
+    last: dict = {}
+    for bus in gateway.buses:
+        bus.recorder = Seen(bus.recorder, last)
+    return Panel(gateway, None, screen, button, of(gateway, conf["names"], last))
 
 
 def _screen(row, conf):

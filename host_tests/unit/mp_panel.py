@@ -5,7 +5,7 @@ import machine
 
 import fake_chip
 from fake_oled import I2C, Controller
-from gateway import clock, extras, lamp, log
+from gateway import clock, extras, log
 from gateway.lamp import CLOCK, METER, SAFE, STARTING, UPLINK, WELL, Lamp
 from gateway.pages import Seen, of
 from gateway.panel import Panel
@@ -352,7 +352,8 @@ def test_a_screen_on_the_wires_of_the_card_or_of_the_cable_is_a_problem():
 
 async def test_all_that_is_asked_for_runs_under_the_watchdog():
     fake_chip.Pin(8).drive(1)
-    machine.I2C = lambda id, sda, scl: I2C(Controller("ssd1306"))
+    chip = Controller("ssd1306")
+    kept_i2c, machine.I2C = machine.I2C, lambda id, sda, scl: I2C(chip)
     fake_chip.ADC.mv["Pin(1)"] = 3300
     gateway = Gateway()
     gateway.journal.cursor = lambda number: None
@@ -368,8 +369,24 @@ async def test_all_that_is_asked_for_runs_under_the_watchdog():
     }  # fmt: skip
     assert extras.wired(conf, board, Ids()) == 0
     extras.start(gateway, conf["extras"])
-    assert [name for name, _ in kept] == ["power", "sd", "panel"]
-    task = asyncio.create_task(kept[2][1](Life()))
+    machine.I2C = kept_i2c
+    assert [name for name, _ in kept] == ["powerFail", "sd", "led", "oled"]
+    tasks = [asyncio.create_task(start(Life())) for name, start in kept if name in ("led", "oled")]
     await asyncio.sleep_ms(1200)
-    task.cancel()
-    assert isinstance(gateway.buses[0].recorder, Seen) and lamp.Lamp
+    assert isinstance(gateway.buses[0].recorder, Seen) and chip.text()[0] == "METERS       8/8"
+    for task in tasks:
+        task.cancel()
+
+
+def test_what_the_chip_refuses_is_told_and_the_rest_runs():
+    said, kept = [], []
+    gateway = Gateway()
+    log.error = lambda area, text: said.append("%s: %s" % (area, text))
+    gateway.health = Thing(keep=lambda name, start, limit_ms: kept.append(name))
+    conf = {
+        "led": {"kind": "gpio", "pin": 45}, "oled": {"kind": "ssd1306", "bus": "i2c", "at": 60},
+        "i2c": {"id": 7, "sda": 14, "scl": 21}, "powerFail": {"pin": 99}, "names": Names(),
+    }  # fmt: skip
+    extras.start(gateway, conf)
+    assert kept == ["led"] and len(said) == 2 and said[0] == "extras: powerFail: ValueError('invalid pin',)"
+    assert gateway.buses[0].recorder is gateway
