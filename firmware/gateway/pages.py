@@ -112,7 +112,7 @@ def _clock(gateway):
 def _journal(gateway):
     journal = gateway.journal
     lines = ["JOURNAL", "%d records" % (journal.next - journal.first)]
-    lines.append("%d of %d blocks" % (max(0, journal.head + 1 - journal.tail), journal._ring))
+    lines.append("%d/%d blocks" % (max(0, journal.head + 1 - journal.tail), journal._ring))
     if journal.volatile:
         lines.append("IN MEMORY ONLY")
     lines.append("failed %d" % journal.stats["failed"])

@@ -216,7 +216,7 @@ def test_what_the_other_pages_say():
     assert pages["CLOCK"][:5] == ["CLOCK         ok", "2026-06-22", "14:30:59 UTC", "+- 25 ms", "from ntp"]
     assert pages["CLOCK"][-1] == "boot 41"
     assert pages["JOURNAL"] == [
-        "JOURNAL", "1200 records", "10 of 248 blocks", "IN MEMORY ONLY", "failed 0", "dropped 0", "SD no card",
+        "JOURNAL", "1200 records", "10/248 blocks", "IN MEMORY ONLY", "failed 0", "dropped 0", "SD no card",
     ]  # fmt: skip
     gateway.sure = False
     assert of(gateway, Names(), {})[3]()[:2] == ["CLOCK       LOST", "from ntp"]
