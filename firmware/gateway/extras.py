@@ -85,15 +85,16 @@ def _panel(gateway, conf):
     from gateway.pages import Seen, of
     from gateway.panel import Panel
 
-    screen = _screen(conf["oled"], conf)
+    shown = screen(conf["oled"], conf)
     button = once.call("gateway.held", "button", conf) if "ladder" in conf or "button" in conf else None
     last: dict = {}
     for bus in gateway.buses:
         bus.recorder = Seen(bus.recorder, last)
-    return Panel(gateway, None, screen, button, of(gateway, conf["names"], last))
+    return Panel(gateway, None, shown, button, of(gateway, conf["names"], last))
 
 
-def _screen(row, conf):
+def screen(row, conf):
+    """Return the screen of a row `oled` of the board; `conf` has the row `i2c` where it is at one."""
     from lib.oled import Oled, i2c_writer, spi_writer
 
     pin = machine.Pin
