@@ -9,7 +9,6 @@ from gateway import clock, data, log, parsed
 from gateway.ids import Ids
 from gateway.metering import Bus
 from gateway.recorder import Recorder
-from gateway.records import INFO, ONCE
 from gateway.replay import Dating
 from lib import once
 from lib.media.rs485 import RS485
@@ -27,9 +26,7 @@ def gateway(kind):
     gc.collect()
     made = None
     if conf:
-        found = parts(conf, secrets, problems)
-        tell(found[2])
-        made = kind(found, conf, secrets)
+        made = kind(parts(conf, secrets, problems), conf, secrets)
     for name in ("gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
         once.forget(name)
     return made
@@ -118,17 +115,6 @@ def parts(conf, secrets, problems):
         shared = journal, now, boot, problems, recorder, archive
         outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
     return now, journal, recorder, buses, outlets, archive
-
-
-def tell(recorder):
-    """Record this start; what the board cannot do is in the event, and in the log."""
-    detail = {"boot": recorder.boot, "cause": machine.reset_cause()}
-    lacks = data.load("board.json").get("cannot", ())
-    for lack in lacks:
-        log.info("board", "cannot %s: %s" % (lack["what"], lack["why"]))
-    if lacks:
-        detail["cannot"] = " ".join([lack["what"] for lack in lacks])
-    recorder.event(0, "restarted", INFO, ONCE, detail)
 
 
 def media(bus, pins):
