@@ -230,7 +230,7 @@ def test_a_program_too_large_for_its_partition_is_refused_with_both_sizes(tmp_pa
     words = ("--board", "esp32-generic", "--base", tmp_path / "base.bin", "--sha256", sha256)
     done = run(*words, "--out", tmp_path / "out")
     assert done.exit_code == 1
-    assert "factory: found 19003" in done.output and "expected at most 1835008" in done.output
+    assert "factory: found 19003" in done.output and "expected at most 1769472" in done.output
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,19 @@ def test_help_has_an_example_and_the_table_says_what_is_left(base, tmp_path):
     rows = {line.split()[0]: line.split() for line in done.output.splitlines()}
     assert rows["journal"][1:] == ["0x280000", "(kept)", "1572864"]
     offset, used, room, left = rows["vfs"][1:]
-    assert (offset, int(room)) == ("0x1d0000", 720896) and int(used) + int(left) == int(room) and int(left) > 80000
+    assert (offset, int(room)) == ("0x1c0000", 786432) and int(used) + int(left) == int(room)
+
+
+def test_a_file_system_that_leaves_no_room_for_the_gateways_own_files_is_refused(base):
+    file, sha256 = base["esp32"]
+    board = boards.read("esp32-generic")
+    made = build.Base(file.read_bytes(), "own", "ESP32_GENERIC", file.name)
+    used = build.make(board, made).used
+    board["flash"]["vfs"] = used + build.ROOM
+    assert build.make(board, made).manifest["parts"]
+    board["flash"]["vfs"] -= 4096
+    with pytest.raises(build.BuildError, match=r"found 94208 bytes left, expected at least 98304 .* --config FILE"):
+        build.make(board, made)
 
 
 def test_every_board_has_an_image_whose_hash_is_known():

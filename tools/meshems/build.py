@@ -31,6 +31,7 @@ KNOWN = Path(__file__).with_name("micropython.json")
 DEFAULT = "1.29.0"
 SCRIPTS = ("boot.py", "main.py")  # MicroPython runs these two as text only
 TIMEOUT_S = 30
+ROOM = 96 << 10  # bytes of vfs that a gateway needs for what it keeps there
 BAD = 2  # exit status
 
 Problem = tuple[str, str, str]  # path, found, allowed
@@ -222,6 +223,12 @@ def make(board: boards.Board, base: Base | None, profiles: Collection[str] | Non
         vfs = image.filesystem(files, board["flash"]["vfs"])
     except image.ImageError as error:
         raise BuildError(f"{error}; is {base.file} the right image, and flash.vfs of the board large enough?") from None
+    used = image.used(vfs)
+    if len(vfs) - used < ROOM:
+        raise BuildError(
+            f"vfs: found {len(vfs) - used} bytes left, expected at least {ROOM} for what the gateway keeps there; take "
+            f"only the profiles in use with --config FILE, or make flash.vfs of {board['name']} larger"
+        )
     written = {
         "bootloader": image.with_flash_size(bootloader, board["flashMb"]),
         "partition-table": image.partition_table(table), "factory": program, "vfs": vfs,
@@ -244,7 +251,7 @@ def make(board: boards.Board, base: Base | None, profiles: Collection[str] | Non
         "version": base.version, "variant": base.variant, "file": base.file, "sha256": base.sha256,
     }  # fmt: skip
     made = {f"{name}.bin": data for name, data in written.items()}
-    return Built(made, said | {"parts": parts}, image.used(vfs), len(files))
+    return Built(made, said | {"parts": parts}, used, len(files))
 
 
 def summary(built: Built, board: boards.Board) -> list[str]:
