@@ -30,6 +30,7 @@ SITE = "https://micropython.org/resources/firmware/"
 KNOWN = Path(__file__).with_name("micropython.json")
 DEFAULT = "1.29.0"
 SCRIPTS = ("boot.py", "main.py")  # MicroPython runs these two as text only
+PACKED = "profiles.jsonl"  # as gateway/data looks for it
 TIMEOUT_S = 30
 ROOM = 96 << 10  # bytes of vfs that a gateway needs for what it keeps there
 BAD = 2  # exit status
@@ -174,8 +175,8 @@ def _without_docstrings(source: bytes) -> bytes:
     return ast.unparse(tree).encode() + b"\n"
 
 
-def _small(data: bytes) -> bytes:
-    return json.dumps(json.loads(data), separators=(",", ":"), ensure_ascii=False).encode()
+def _small(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @functools.cache
@@ -193,12 +194,16 @@ def stage(board: boards.Board, profiles: Collection[str] | None = None) -> dict[
     for script in SCRIPTS:
         del files[script.replace(".py", ".mpy")]
         files[script] = _without_docstrings((paths.FIRMWARE / script).read_bytes())
-    for path in list(files):
-        if path.endswith(".json"):
-            files[path] = _small(files[path])
-        if path.startswith("profiles/") and profiles is not None and Path(path).stem not in profiles:
-            del files[path]
-    files["board.json"] = json.dumps(boards.for_device(board), separators=(",", ":"), ensure_ascii=False).encode()
+    packed = []
+    for path in sorted(files):
+        if path.startswith("profiles/"):
+            profile = json.loads(files.pop(path))
+            if profiles is None or profile["id"] in profiles:
+                packed.append(_small({"id": profile["id"]} | profile) + b"\n")
+        elif path.endswith(".json"):
+            files[path] = _small(json.loads(files[path]))
+    files[PACKED] = b"".join(packed)
+    files["board.json"] = _small(boards.for_device(board))
     return dict(sorted(files.items()))
 
 
