@@ -267,7 +267,7 @@ def test_a_program_too_large_for_its_partition_is_refused_with_both_sizes(tmp_pa
     "words, status, text",
     [
         (("--board", "raspberry"), 2, "raspberry: no such board; there are desktop"),
-        (("--board", "nesl-865b", "--micropython", "1.2.3"), 1, "no SHA-256 of ESP32_GENERIC_S3-SPIRAM_OCT is known"),
+        (("--board", "nesl-865b", "--micropython", "1.2.3"), 1, "SPIRAM_OCT, expected one of 1.28.0, 1.29.0"),
         (("--board", "nesl-865b", "--base", "/nowhere.bin"), 1, "/nowhere.bin: No such file"),
         (("--board", "nesl-865b", "--sha256", "00"), 2, "found no --base"),
         (("--board", "nesl-865b", "--config", "/nowhere.json"), 1, "/nowhere.json: No such file"),
@@ -312,6 +312,10 @@ def test_every_board_has_an_image_whose_hash_is_known():
     assert build.variant(boards.read("nesl-865b")) == "ESP32_GENERIC_S3-SPIRAM_OCT"
     assert build.variant(boards.read("nesl-865b-v1")) == "ESP32_GENERIC_S3"
     assert build.variant(boards.read("esp32-generic")) == "ESP32_GENERIC"
+    wrover = boards.read("esp32-generic") | {"psram": "quad", "psramMb": 4}
+    assert build.variant(wrover) == "ESP32_GENERIC-SPIRAM"
+    with pytest.raises(build.BuildError, match="found no SHA-256 of ESP32_GENERIC-SPIRAM, expected one of none; "):
+        build.known(wrover, build.DEFAULT)
 
 
 class Site(http.server.BaseHTTPRequestHandler):

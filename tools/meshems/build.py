@@ -78,8 +78,9 @@ class Built:
 
 def variant(board: boards.Board) -> str:
     """Return which build of MicroPython a board needs."""
-    octal = {"octal": "-SPIRAM_OCT"}.get(board["psram"], "")
-    return {"esp32": "ESP32_GENERIC", "esp32s3": "ESP32_GENERIC_S3" + octal}[board["chip"]]
+    name = {"esp32": "ESP32_GENERIC", "esp32s3": "ESP32_GENERIC_S3"}[board["chip"]]
+    psram = {("esp32", "quad"): "-SPIRAM", ("esp32s3", "octal"): "-SPIRAM_OCT"}  # that of an S3 finds quad PSRAM itself
+    return name + psram.get((board["chip"], board["psram"]), "")
 
 
 def known(board: boards.Board, version: str) -> dict[str, Any]:
@@ -90,8 +91,8 @@ def known(board: boards.Board, version: str) -> dict[str, Any]:
             return row
     there = sorted(row["version"] for row in rows if row["variant"] == variant(board))
     raise BuildError(
-        f"MicroPython {version}: no SHA-256 of {variant(board)} is known, expected one of {', '.join(there)}; "
-        "name one of those with --micropython, or an image of your own with --base FILE --sha256 HASH"
+        f"MicroPython {version}: found no SHA-256 of {variant(board)}, expected one of {', '.join(there) or 'none'}; "
+        "name one of those with --micropython, or an image that you trust with --base FILE --sha256 HASH"
     )
 
 
@@ -276,9 +277,11 @@ def summary(built: Built, board: boards.Board) -> list[str]:
 
 
 def _base(board: boards.Board, file: Path | None, sha256: str | None, version: str, quiet: bool) -> Base:
+    if file and sha256:  # whatever it is, the hash says that it is meant
+        return from_file(file, {"file": file.name, "variant": variant(board)}, sha256)
     row = known(board, version)
     if file:
-        return from_file(file, row, sha256)
+        return from_file(file, row, None)
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
