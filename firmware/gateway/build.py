@@ -29,7 +29,8 @@ def gateway(kind):
     made = None
     if conf:
         found = parts(conf, secrets, problems)
-        tell(found[2])
+        for code, detail in _changes:
+            found[2].event(0, code, INFO, ONCE, detail)
         made = kind(found, conf, secrets)
     for name in ("gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
         once.forget(name)
@@ -119,19 +120,6 @@ def parts(conf, secrets, problems):
         shared = journal, now, boot, problems, recorder, archive
         outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
     return now, journal, recorder, buses, outlets, archive
-
-
-def tell(recorder):
-    """Record this start, and what has changed with it; what the board cannot do is in the event, and in the log."""
-    detail = {"boot": recorder.boot, "cause": machine.reset_cause()}
-    lacks = data.load("board.json").get("cannot", ())
-    for lack in lacks:
-        log.info("board", "cannot %s: %s" % (lack["what"], lack["why"]))
-    if lacks:
-        detail["cannot"] = " ".join([lack["what"] for lack in lacks])
-    recorder.event(0, "restarted", INFO, ONCE, detail)
-    for code, detail in _changes:
-        recorder.event(0, code, INFO, ONCE, detail)
 
 
 def media(bus, pins):
