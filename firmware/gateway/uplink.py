@@ -18,6 +18,7 @@ FIRST_REPORT_MS = 60000  # not while everything starts
 _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 _STANDING = const("gateway.standing")
 _NEAR = const(8)  # less than this part of the ring is left until records are overwritten that were not delivered
+_FAR = const(4)  # and then more than this part: who is at the limit would else tell of it with each block
 _BITS = const(30)  # more than the window has places, and a small int
 
 
@@ -144,7 +145,8 @@ class Outlet:
             self.journal.put(self._cursor, self.acked)
             self._kept, self._kept_at = self.acked, now
         first = self.journal.first
-        near = 0 < first and (self.acked - first) * _NEAR < self.journal.next - first
+        part = _FAR if self._near else _NEAR
+        near = 0 < first and (self.acked - first) * part < self.journal.next - first
         if near != self._near:
             self._near = near
             once.call(_STANDING, "near_full", self, self._recorder, near)

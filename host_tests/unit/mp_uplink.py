@@ -345,6 +345,21 @@ def test_a_journal_that_fills_up_is_told_once_and_so_is_that_it_is_no_more():
     assert len(events(pole, "buffer_near_full")) == 2
 
 
+def test_an_outlet_at_the_limit_does_not_tell_of_it_with_each_block():
+    pole = Pole(5)
+    pole.journal.put(1, 0)
+    pole.outlet = pole.make()
+    i = 5
+    while pole.journal.first < 3000:
+        pole.read(i)
+        i += 1
+        held = pole.journal.next - pole.journal.first
+        if pole.journal.first and pole.outlet.acked * 8 < pole.journal.first * 8 + held:
+            pole.outlet.acked = min(pole.journal.next, pole.outlet.acked + 7)  # it just keeps up
+        pole.outlet.keep()
+    assert len(events(pole, "buffer_near_full")) <= 1
+
+
 async def refused(pole, states):
     task = asyncio.create_task(pole.outlet.run(Life()))
     for state in states:
