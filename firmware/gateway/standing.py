@@ -41,6 +41,7 @@ def gone(outlet, first, after, thinned):
         outlet._told = after
         args = outlet._recorder, outlet.name, outlet.northbound.epoch << 32, first, after, thinned
         once.call("gateway.events", "overrun", *args)
+        outlet._recorder.commit()  # before the cursor passes them: the power may go
 
 
 def near_full(outlet, recorder, near):
