@@ -393,6 +393,7 @@ async def test_a_span_that_is_asked_for_is_sent_again_and_moves_nothing():
     pole.outlet.asked = stamps[1], stamps[3]
     pole.client.connect()
     await pole.serve()
+    await asyncio.sleep_ms(5)
     assert pole.outlet.asked, "it has not arrived yet"
     pole.client.payloads.clear()
     pole.client.connect()
