@@ -126,7 +126,11 @@ class Outlet:
             ordinal = record.ordinal
             bit = 1 << ordinal % _BITS
             again = ordinal < self._sent and self._fresh & bit  # it is as late as when it was sent first
-            message = self.northbound.message(record, None if again else self._clock.now())
+            try:
+                message = self.northbound.message(record, None if again else self._clock.now())
+            except (IndexError, ValueError):  # what a later version has stored, before this one came back
+                message = None
+                once.call(_STANDING, "gone", self, ordinal, ordinal + 1, False)
             if message:
                 self._sent = max(self._sent, ordinal + 1)
                 self._fresh = self._fresh & ~bit | (0 if self.northbound.late else bit)
