@@ -146,8 +146,12 @@ class Outlet:
         """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""
         now = clock.uptime_ms()
         if self.acked != self._kept and (at_once or now - self._kept_at >= _CURSOR_MS):
-            self.journal.put(self._cursor, self.acked)
-            self._kept, self._kept_at = self.acked, now
+            self._kept_at = now
+            try:
+                self.journal.put(self._cursor, self.acked)
+                self._kept = self.acked
+            except OSError:  # counted as failed; after a restart more is sent twice, and nothing is lost
+                pass
         first = self.journal.first
         part = _FAR if self._near else _NEAR
         near = 0 < first and (self.acked - first) * part < self.journal.next - first

@@ -33,7 +33,6 @@ METERS = 6
 EPOCH = 47001
 uplink.IDLE_MS = 1
 uplink.MQTTClient = Client
-uplink._CURSOR_MS = 0
 
 
 class Names:
