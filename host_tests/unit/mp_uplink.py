@@ -93,6 +93,8 @@ class Life:
 
 
 class Pole:
+    binary = ()
+
     def __init__(self, readings):
         self.flash = Nor(32)
         self.journal = Journal(self.flash)
@@ -115,8 +117,16 @@ class Pole:
         return Outlet(config, {}, northbound, self.journal, 1, dating, self.clock, 0, self.recorder)
 
     async def serve(self, ms=40):
-        task = asyncio.create_task(self.outlet.run(Life()))
-        await asyncio.sleep_ms(ms)
+        """Let the outlet run until it has nothing more to do."""
+        life, client = Life(), self.outlet.client
+        task = asyncio.create_task(self.outlet.run(life))
+        before = None
+        for _ in range(50):  # on a busy machine
+            await asyncio.sleep_ms(ms)
+            now = len(client.sent), len(client.statuses), len(self.binary)
+            if now == before and life.beats > 9:
+                break
+            before = now
         task.cancel()
 
 
