@@ -35,7 +35,11 @@ def main():
     """Run the gateway until the console says Ctrl-C. When it fails the board is reset; boot.py counts that."""
     gateway = None
     try:
-        gateway = once.call("gateway.build", "gateway", Gateway)
+        from gateway import build
+
+        gateway = build.gateway(Gateway)
+        build = None
+        once.forget("gateway.build")
         gc.collect()
         if gateway:
             asyncio.run(gateway.run())
