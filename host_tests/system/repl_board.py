@@ -1,13 +1,25 @@
-"""Desktop boards with their REPL on a terminal, switched on in this process; and what is in force on one."""
+"""Desktop boards with their REPL on a terminal, switched on in this process, and commands that talk to them."""
 
+import contextlib
 import json
+import os
 import subprocess
+import sys
 import threading
 
+import serial
+
+from meshems import paths
 from meshems.run import interpreter
+from meshems.sim import spec as specs
+from meshems.sim.line import Line, Settings
 from meshems.terminal import Board
 from mp_plugin import environment
 
+METERS = [
+    {"serial": "SN-1", "bus": 0, "address": 1, "profile": "eastron-sdm120", "every": 1},
+    {"serial": "SN-2", "bus": 0, "address": 2, "profile": "abb-b23", "every": 1},
+]
 ASKED = """
 import json
 from gateway import build
@@ -69,3 +81,36 @@ def in_force(state):
     )  # fmt: skip
     assert done.returncode == 0, done
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def command(*arguments, within_s=60):
+    """Return (exit status, standard output, standard error) of `meshems ...`."""
+    environment = dict(os.environ, PYTHONPATH=str(paths.ROOT / "tools"))
+    done = subprocess.run(
+        [sys.executable, "-m", "meshems.cli", *map(str, arguments)], env=environment, capture_output=True, text=True,
+        timeout=within_s, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@contextlib.contextmanager
+def metered(path):
+    """A line with METERS at `path`; yields that path as text."""
+    settings = Settings(9600, "8N1")
+    spec = {"units": [{key: one[key] for key in ("serial", "address", "profile")} for one in METERS]}
+    specs.fill(spec)
+    with specs.log_file(None, settings, spec) as log:
+        line = Line(path, settings, specs.stations(spec, paths.PROFILES, settings), log)
+        thread = threading.Thread(target=line.run, daemon=True)
+        thread.start()
+        yield str(path)
+        line.stop()
+        thread.join()
+
+
+class Cut(serial.SerialException):
+    """The cable is out."""
+
+
+def quiet(text):
+    """Say nothing."""

@@ -3,8 +3,7 @@
 import fcntl
 import json
 import os
-import subprocess
-import sys
+import select
 import threading
 import time
 import tty
@@ -12,19 +11,12 @@ import tty
 import pytest
 import serial
 
-from meshems import paths, provisioning
+from meshems import provisioning
 from meshems.provisioning import Plan, Refused, carry_out
 from meshems.remote import RemoteError
-from meshems.sim import spec as specs
-from meshems.sim.line import Line, Settings
 from mosquitto import Broker
-from repl_board import ReplBoard, in_force
+from repl_board import METERS, Cut, ReplBoard, command, in_force, metered, quiet
 from subscriber import Subscriber
-
-METERS = [
-    {"serial": "SN-1", "bus": 0, "address": 1, "profile": "eastron-sdm120", "every": 1},
-    {"serial": "SN-2", "bus": 0, "address": 2, "profile": "abb-b23", "every": 1},
-]
 
 
 def files(folder, mark, port=1, **more):
@@ -54,16 +46,6 @@ def mark_of(state):
     return mark
 
 
-def command(*arguments, within_s=60):
-    """Return (exit status, standard output, standard error) of `meshems ...`."""
-    environment = dict(os.environ, PYTHONPATH=str(paths.ROOT / "tools"))
-    done = subprocess.run(
-        [sys.executable, "-m", "meshems.cli", *map(str, arguments)], env=environment, capture_output=True, text=True,
-        timeout=within_s, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.fixture
 def board(tmp_path):
     with ReplBoard(tmp_path / "board", tmp_path / "port") as board:
@@ -72,28 +54,15 @@ def board(tmp_path):
 
 @pytest.fixture
 def line(tmp_path):
-    """A line with the two meters; its path."""
-    settings = Settings(9600, "8N1")
-    spec = {"units": [{key: one[key] for key in ("serial", "address", "profile")} for one in METERS]}
-    specs.fill(spec)
-    with specs.log_file(None, settings, spec) as log:
-        line = Line(tmp_path / "line-1", settings, specs.stations(spec, paths.PROFILES, settings), log)
-        thread = threading.Thread(target=line.run, daemon=True)
-        thread.start()
-        yield tmp_path / "line-1"
-        line.stop()
-        thread.join()
-
-
-def quiet(text):
-    pass
+    with metered(tmp_path / "line-1") as path:
+        yield path
 
 
 def test_a_bare_board_becomes_a_gateway_that_delivers(tmp_path, line):
     with Broker(tmp_path / "broker") as broker, Subscriber(broker.port) as operator:
         uplink = {"name": "operator", "kind": "mqtt", "host": "127.0.0.1", "port": broker.port}
         config = files(tmp_path / "desk", "new", uplinks=[uplink])
-        with ReplBoard(tmp_path / "board", tmp_path / "port", {1: str(line)}) as board:
+        with ReplBoard(tmp_path / "board", tmp_path / "port", {1: line}) as board:
             assert not (board.state / "gateway.json").exists()
             status, out, err = command(
                 "provision", "--config", config, "--port", board.port, "--installer", "Ada", "--out", tmp_path, "--json"
@@ -111,8 +80,6 @@ def test_a_bare_board_becomes_a_gateway_that_delivers(tmp_path, line):
             body = operator.bodies("telemetry")[-1]
             assert body["gatewayId"] == "pole-07" and body["feederId"] == "feeder-new"
             assert abs(time.time() - calendar_s(body["ts"])) < 30
-            said = operator.wait(lambda: board.starts >= 3, 1)
-            assert said
     assert (tmp_path / "pole-07.pdf").read_bytes().startswith(b"%PDF-") and "pole-07" in (
         tmp_path / "pole-07-label.svg"
     ).read_text()
@@ -122,10 +89,6 @@ def calendar_s(ts):
     from datetime import datetime
 
     return datetime.fromisoformat(ts.replace("Z", "+00:00")).timestamp()
-
-
-class Cut(serial.SerialException):
-    """The cable is out."""
 
 
 @pytest.fixture
@@ -198,8 +161,6 @@ class Cable:
         self._thread = threading.Thread(target=self._pass, daemon=True)
 
     def _pass(self):
-        import select
-
         while True:
             ready, _, _ = select.select([self._far, self._master], [], [], 1)
             if self._far in ready:

@@ -27,6 +27,8 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "site": "meshems.siteforms",
     "flash": "meshems.flash",
     "provision": "meshems.provision",
+    "monitor": "meshems.monitor",
+    "console": "meshems.console",
 }
 
 

@@ -61,6 +61,12 @@ class RemoteError(RunError):
     """What went wrong between desk and board, what was expected, and what to do: one line."""
 
 
+class BoardError(RemoteError):
+    """A program that failed on the board; `trace` is what MicroPython says of it."""
+
+    trace = ""
+
+
 class Session:
     """One conversation with the board at `port`; use it with `with`. Every method raises RemoteError.
 
@@ -95,7 +101,7 @@ class Session:
             with self._line():
                 self._run(ARM.format(self._lease_ms))
         except BaseException:
-            self._transport.close()
+            self._close()
             raise
         return self
 
@@ -112,8 +118,11 @@ class Session:
                 else:
                     self._transport.exit_raw_repl()
         finally:
-            with contextlib.suppress(OSError):
-                self._transport.close()
+            self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):  # the line may be gone
+            self._transport.close()
 
     def _enter(self) -> None:
         """Interrupt what runs and start afresh with boot.py alone: the heap is empty then."""
@@ -138,11 +147,13 @@ class Session:
         try:
             yield
         except TransportExecError as error:
-            last = error.error_output.strip().rpartition("\n")[2]
-            raise RemoteError(
-                f"{self.port}: the board says {last}; is its firmware the one of this checkout? "
-                f"`meshems flash --port {self.port} --board NAME` puts it there"
-            ) from None
+            last = error.error_output.strip().rpartition("\n")[2].strip()
+            failed = BoardError(
+                f"{self.port}: found {last} on the board, expected the firmware of this checkout there; "
+                f"`meshems flash --port {self.port} --board NAME` puts it on it"
+            )
+            failed.trace = error.error_output.strip()
+            raise failed from None
         except (TransportError, OSError, struct.error) as error:
             raise RemoteError(
                 f"{self.port}: found the line broken off ({error}), expected an answer; plug the cable in and do it "
@@ -225,3 +236,22 @@ class Session:
         """Send Ctrl-C to the program that runs."""
         with contextlib.suppress(OSError):
             self._transport.serial.write(b"\x03")
+
+
+def listened(port: str, seconds: float | None) -> Iterator[str]:
+    """Yield the lines that come from `port`, which is sent nothing; RemoteError when it cannot be opened or goes."""
+    import serial
+
+    until = None if seconds is None else time.monotonic() + seconds
+    try:
+        device.check(port)
+        with serial.Serial(port, BAUD, timeout=0.2, exclusive=True) as opened:
+            rest = b""
+            while until is None or time.monotonic() < until:
+                *lines, rest = (rest + opened.read(max(1, opened.in_waiting))).split(b"\n")
+                for line in lines:
+                    yield line.decode(errors="replace").rstrip()
+    except RunError as error:
+        raise RemoteError(str(error)) from None
+    except OSError as error:
+        raise RemoteError(f"{port}: found {error}, expected a board's log; plug it in, end what else has it") from None

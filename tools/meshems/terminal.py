@@ -30,6 +30,8 @@ HARD_RESET, SOFT_RESET = 2, 5  # machine.reset_cause(); a chip's panic is the fi
 REBOOT = b"MPY: soft reboot\r\n"
 RAW, FRIENDLY = b"raw REPL; CTRL-B to exit\r\n", b'Type "help()"'
 PROMPT = b">>> "
+INTERRUPT = b"\x03"
+WAITS = (b">", b"\x01")  # last bytes of a raw REPL that waits for us: at its prompt, or in the middle of a program
 LONE = re.compile(rb"(?<!\r)\n")
 CHUNK = 4096
 BOOT_S = 0.1  # from its first word on it hears: before, an interrupt would end the interpreter and not what runs in it
@@ -60,6 +62,7 @@ class Board(Gateway):
         super().__init__(state, uarts, say)
         self._link = link
         self._raw = False  # in the raw REPL
+        self._idle = threading.Event()  # it shows a prompt
         self._master, self._slave = os.openpty()
         _raw(self._slave, 0)
         os.set_blocking(self._master, False)
@@ -77,6 +80,7 @@ class Board(Gateway):
         _raw(there, termios.ISIG)
         quiet = self._program == BOOT  # the raw REPL is entered again: who speaks raw does not want a banner
         self._raw = False
+        self._idle.clear()
         process: subprocess.Popen[str] = subprocess.Popen(
             [*command, "-i", "-c", self._program], cwd=self.state, env=environment, text=True,
             stdin=there, stdout=there, stderr=there, preexec_fn=_controlling,
@@ -111,9 +115,11 @@ class Board(Gateway):
         if process is None or process.poll() is not None:
             status = super().stop(within_s)
         else:
-            self._idle = threading.Event()
-            process.send_signal(signal.SIGINT)
-            self._idle.wait(within_s)
+            if not self._idle.is_set():
+                self._interrupt()
+            end = time.monotonic() + within_s
+            while process.poll() is None and time.monotonic() < end and not self._idle.wait(0.05):
+                pass
             self.kill()
             status = 0
         self.close()
@@ -123,18 +129,21 @@ class Board(Gateway):
         """Switch it off and take its terminal away."""
         self.kill()
         if self._master >= 0:
+            with contextlib.suppress(OSError):
+                if os.readlink(self._link) == os.ttyname(self._slave):  # and not somebody else's by now
+                    self._link.unlink()
             os.close(self._master)
             os.close(self._slave)
             self._master = -1
-            with contextlib.suppress(OSError):
-                self._link.unlink()
-
-    _idle = threading.Event()  # it shows a prompt
 
     def _tell(self, data: bytes) -> None:
         """Give bytes to whoever has the terminal open; what does not fit in its buffer is lost."""
         with contextlib.suppress(OSError):
             os.write(self._master, data)
+
+    def _interrupt(self) -> None:
+        if self._process:
+            self._process.send_signal(signal.SIGINT)
 
     def _pump(self, here: int, quiet: bool) -> None:
         """Pass bytes between the interpreter's terminal and ours until the interpreter ends.
@@ -151,7 +160,11 @@ class Board(Gateway):
                 data = os.read(here, CHUNK) if here in ready else b""
                 if master in ready:
                     with contextlib.suppress(BlockingIOError):
-                        os.write(here, os.read(master, CHUNK))
+                        given = os.read(master, CHUNK)
+                        if INTERRUPT in given and self._raw and tail[-1:] not in WAITS:
+                            given = given.replace(INTERRUPT, b"")  # its terminal hears none in what was pasted
+                            self._interrupt()
+                        os.write(here, given)
                 if not data:
                     continue
                 word = word or time.monotonic()
@@ -159,11 +172,11 @@ class Board(Gateway):
                 last = data[-1:]
                 data = LONE.sub(b"\r\n", before + data)[len(before) :]  # as the chip prints
                 tail = (tail + data)[-64:]
-                if tail.endswith(PROMPT):
-                    self._idle.set()
-                    if quiet:
-                        os.write(here, b"\x01")
+                if tail.endswith(PROMPT) and quiet:
+                    os.write(here, b"\x01")
                 self._raw = tail.rfind(RAW) > tail.rfind(FRIENDLY) or self._raw and FRIENDLY not in tail
+                waits = tail[-1:] in WAITS if self._raw else tail.endswith(PROMPT)
+                self._idle.set() if waits else self._idle.clear()
                 if quiet:
                     held += data
                     banner, raw, rest = held.partition(RAW)
