@@ -77,6 +77,8 @@ def test_a_bare_board_becomes_a_gateway_that_delivers(tmp_path, line):
             assert tests["meter SN-1"]["found"] == "12 of 12 values" and tests["meter SN-1"]["serial"].isdigit()
             assert done["installer"] == "Ada" and done["clock"]["movedMs"] is None
             assert operator.wait(lambda: len(operator.bodies("telemetry")) >= 4, 20), board.lines
+            kept = json.loads((board.state / "parsed.0").read_bytes()[8:])
+            assert done["config"] == f"{kept[0]:08x}", "what the gateway says of itself"
             body = operator.bodies("telemetry")[-1]
             assert body["gatewayId"] == "pole-07" and body["feederId"] == "feeder-new"
             assert abs(time.time() - calendar_s(body["ts"])) < 30
@@ -294,3 +296,40 @@ def test_no_secret_is_printed_nor_on_paper(tmp_path, board):
     assert b"hunter2" not in (tmp_path / "pole-07.pdf").read_bytes()
     assert "hunter2" not in (tmp_path / "pole-07-label.svg").read_text() + "\n".join(board.lines)
     assert provisioning.next_of({"test": "meter SN-1"}).startswith("look at A and B")
+
+
+@pytest.mark.timeout(240)
+def test_a_site_of_twelve_gateways_is_provisioned_from_its_one_file(tmp_path):
+    from meshems.site import add_meters
+
+    file = tmp_path / "site.toml"
+    (tmp_path / "operator.der").write_bytes(b"\x30" + b"an authority" * 20)
+    status, _, err = command(
+        "site", "new", file, "--yes", "--feeder", "feeder-01", "--gateways", "12", "--name", "pole-", "--board",
+        "desktop", "--broker", "127.0.0.1:1", "--ca", "operator.der", "--wifi", "", "--no-mesh",
+    )  # fmt: skip
+    assert status == 0, err
+    names = [f"pole-{number:02}" for number in range(1, 13)]
+    for number, name in enumerate(names):
+        add_meters(file, name, [{**METERS[0], "serial": f"SN-{number}", "bus": 0}])
+    assert command("site", "keys", file)[0] == 0 and command("site", "check", file)[0] == 0
+    marks, passwords, codes = set(), set(), set()
+    for name in names:
+        with ReplBoard(tmp_path / name, tmp_path / f"{name}.port") as board:
+            status, out, err = command(
+                "provision", "--site", file, "--gateway", name, "--port", board.port, "--no-test", "--json", "--out",
+                tmp_path / "paper",
+            )  # fmt: skip
+        assert status == 0, out + err
+        done = json.loads(out)
+        config, secrets, problems = in_force(board.state)
+        assert (done["gatewayId"], config["gatewayId"], problems) == (name, name, 0)
+        assert [meter["serial"] for meter in config["meters"]] == [f"SN-{names.index(name)}"]
+        assert (board.state / "operator.der").read_bytes() == (tmp_path / "operator.der").read_bytes()
+        passwords.add(secrets["uplinks"]["operator"]["password"])
+        marks.add(done["config"])
+        codes.add(done["id"])
+    assert len(passwords) == len(marks) == len(codes) == 12
+    assert len(list((tmp_path / "paper").iterdir())) == 24
+    status, _, err = command("provision", "--site", file, "--gateway", "pole-13", "--port", "/dev/null")
+    assert status == 2 and "found no pole-13, allowed pole-01, pole-02" in err

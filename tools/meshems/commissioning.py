@@ -1,18 +1,17 @@
 """What is left on paper of a commissioning: a label for the box, and a page for the folder. No secret is on either."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-import click
-
 if TYPE_CHECKING:
     from meshems.provisioning import Done
 
 LABEL_MM = 62, 29  # a common size of labels
+PICTURE_WIDTH = 100
 ROWS = 34  # of results that a page takes
 
 
@@ -72,7 +71,7 @@ def record(done: "Done", file: Path) -> None:
     page = Canvas(str(file), pagesize=A4, invariant=1)
     page.setTitle(f"Commissioning of {done.gateway}")
     left, y = 20 * mm, A4[1] - 25 * mm
-    page.setFont("Helvetica-Bold", 18)
+    page.setFont("Helvetica-Bold", 14)
     page.drawString(left, y, f"Commissioning of {done.gateway}")
     _drawn(page, done, A4[0] - 55 * mm, A4[1] - 50 * mm, 38 * mm)
     y -= 12 * mm
@@ -108,7 +107,7 @@ def _row(page: Any, left: float, y: float, name: str, value: str, font: str) -> 
     """Write a line of two columns; return where the next one stands."""
     page.setFont(font, 9.5)
     page.drawString(left, y, name)
-    page.drawString(left + 130, y, value if len(value) < 90 else value[:87] + "...")
+    page.drawString(left + 130, y, value if len(value) < 78 else value[:75] + "...")
     return y - 14
 
 
@@ -130,13 +129,26 @@ def write(done: "Done", folder: Path) -> dict[str, Path]:
     return files
 
 
-def show(done: "Done", files: Mapping[str, Path]) -> None:
-    """Say how it went, with the code for a telephone."""
+def closing(done: "Done", files: Mapping[str, Path]) -> list[str]:
+    """Return how it went as lines, with the code for a telephone."""
     out = io.StringIO()
     _code(done).terminal(out, compact=True, border=2)
-    click.echo("\n" + out.getvalue() + "\n".join("  " + row for row in lines(done)) + "\n")
-    click.echo(f"label {files['label']}, record {files['record']}")
+    shown = ["", *out.getvalue().splitlines(), *("  " + row for row in lines(done)), ""]
+    shown.append(f"label {files['label']}, record {files['record']}")
     if done.failed:
-        click.echo(f"{done.gateway} runs, but {len(done.failed)} of {len(done.tests)} tests failed: see above")
+        shown.append(f"{done.gateway} runs, but {len(done.failed)} of {len(done.tests)} tests failed: see above")
     else:
-        click.echo(f"{done.gateway} runs")
+        shown.append(f"{done.gateway} runs")
+    return shown
+
+
+def picture(said: Sequence[str], command: str, file: Path) -> None:
+    """Save what was said, after the command, as an SVG picture."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(Text("$ " + command, "bold"))
+    for row in said:
+        console.print(Text(row, "red" if row.startswith("  FAIL") else "green" if row.startswith("  ok") else ""))
+    console.save_svg(str(file), title="meshems provision")

@@ -26,7 +26,7 @@ import json
 from gateway import recorder
 class Watched(recorder.Recorder):
     known = set()
-    def reading(self, uptime_ms, slot, schema, values, suspect=0):
+    def reading(self, uptime_ms, slot, schema, values, suspect=0, *more):
         if (slot, schema) not in self.known:
             from lib import twin
             self.known.add((slot, schema))
@@ -34,7 +34,7 @@ class Watched(recorder.Recorder):
             columns = twin.load("schema%d" % schema).decode()
             print(json.dumps({"slot": slot, "schema": schema, "serial": serial, "columns": columns}))
         print(json.dumps({"slot": slot, "schema": schema, "values": values, "suspect": suspect}))
-        super().reading(uptime_ms, slot, schema, values, suspect)
+        super().reading(uptime_ms, slot, schema, values, suspect, *more)
 recorder.Recorder = Watched
 from gateway import app
 app.main()

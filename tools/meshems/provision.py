@@ -24,9 +24,10 @@ FAILED, BAD = 1, 2  # exit status
 @click.option("--no-test", is_flag=True, help="Leave out the self-test.")
 @click.option("--replace", is_flag=True, help="Also when the board is another gateway so far.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: what was found and done.")
+@click.option("--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="Save what is said as a picture.")
 def provision(
     port: str, site: Path | None, gateway: str | None, config: Path | None, installer: str, out: Path, no_test: bool,
-    replace: bool, as_json: bool,
+    replace: bool, as_json: bool, picture: Path | None,
 ) -> None:  # fmt: skip
     """Make a board with firmware on it one gateway of a site: configuration, secrets, clock, self-test, label, record.
 
@@ -44,12 +45,18 @@ def provision(
     commissioning, work = needed("meshems.commissioning"), needed("meshems.provisioning")
     if bool(site) == bool(config) or bool(site) != bool(gateway):
         raise click.UsageError("give --site FILE and --gateway ID, or --config FILE")
-    say = (lambda text: None) if as_json else click.echo
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if not as_json:
+            click.echo(text)
+
     try:
         plan = work.Plan.of_site(site, str(gateway)) if site else work.Plan.of_files(Path(str(config)))
         done = work.carry_out(
             plan, port, say, installer=installer, test=not no_test, replace=replace,
-            tell=(lambda row: None) if as_json else lambda row: click.echo(commissioning.line(row)),
+            tell=lambda row: say(commissioning.line(row)),
         )  # fmt: skip
         files = commissioning.write(done, out)
     except work.Refused as error:
@@ -62,6 +69,8 @@ def provision(
         fail(f"{error.filename or port}: {error.strerror or error}", BAD)
     if as_json:
         click.echo(json.dumps(work.result(done, files)))
-    else:
-        commissioning.show(done, files)
+    for row in commissioning.closing(done, files):
+        say(row)
+    if picture:
+        commissioning.picture(said, f"meshems provision --site {site} --gateway {gateway} --port {port}", picture)
     sys.exit(FAILED if done.failed else 0)

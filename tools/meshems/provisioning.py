@@ -9,12 +9,13 @@ and come into force by one renaming (gateway/incoming). Whatever breaks off befo
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from meshems import paths
 from meshems.remote import RemoteError, Session, Told
@@ -67,21 +68,30 @@ import json
 from gateway import incoming
 print(json.dumps(incoming.take(NAMES)))
 """
-FORCE = """
+# Judged, and not kept: that is for the gateway itself to do, which tells of the change when it starts.
+JUDGED = """
 import json
-from gateway import build, parsed
-conf, secrets, problems = build.configuration()
-print(json.dumps({"config": "%08x" % parsed.kept()[0], "gateway": conf["gatewayId"], "problems": problems}))
+from gateway import config
+from lib import once
+texts = []
+for name in ("gateway.json", "secrets.json"):
+    with open(name, "rb") as file:
+        texts.append(file.read())
+conf, secrets, problems = config.read(texts[0], texts[1], config.profile)
+for name in ("gateway.config", "lib.schema", "lib.strictjson"):
+    once.forget(name)
 """
-TEST = """
-import asyncio, json
-from gateway import build, selftest
-conf, secrets, problems = build.configuration()
+FORCE = JUDGED + "print(json.dumps({'gateway': conf and conf['gatewayId'], 'problems': len(problems)}))"
+TEST = JUDGED + """
+import asyncio, gc
+from gateway import selftest
+del texts
+gc.collect()
 asyncio.run(selftest.run(conf, secrets, lambda row: print(json.dumps(row))))
 """
 NEXT = {
     "flash": "flash the firmware again; if it stays so the board is broken",
-    "journal": "flash the firmware with its partition table: `meshems flash --erase-journal`",
+    "journal": "flash the firmware with its partition table: `meshems flash --port PORT --board NAME`",
     "clock": "look at the RTC's battery and its I2C wires, then provision again",
     "radio": "reset the board and provision again; if it stays so the board is broken",
     "network": "look at the cable or the antenna, and at `network` in site.toml",
@@ -190,8 +200,7 @@ def carry_out(
         facts = board.ask(FACTS.replace("NAMES", repr(list(plan.profiles))))
         _fits(plan, port, facts, replace)
         say(f"{facts['board']} {facts['id']}, firmware {facts['firmware']}")
-        for name in plan.profiles:
-            _profile(plan, board, name, facts["profiles"][name])
+        profiles = [_profile(plan, board, name, facts["profiles"][name]) for name in plan.profiles]
         moved, bound = set_clock(board)
         say("clock set" + (f", it was {abs(moved)} ms {'slow' if moved > 0 else 'fast'}" if moved else ""))
         for name, data in plan.files.items():
@@ -205,10 +214,11 @@ def carry_out(
         force = board.ask(FORCE)
         if force["gateway"] != plan.gateway or force["problems"]:
             raise RemoteError(f"{port}: found {force} in force, expected {plan.gateway}; provision it again")
-        say(f"configuration {force['config']} in force: {plan.meters} meters")
+        mark = mark_of(facts["firmware"], [plan.files["gateway.json"], plan.files[SECRETS], *profiles])
+        say(f"configuration {mark} in force: {plan.meters} meters")
         done = Done(
             plan.gateway, plan.feeder, facts["board"], facts["id"], facts["firmware"], facts["python"],
-            force["config"], datetime.now(timezone.utc), installer, moved, bound,
+            mark, datetime.now(timezone.utc), installer, moved, bound,
         )  # fmt: skip
         if test:
             for row in board.said(TEST, TEST_S):
@@ -234,8 +244,19 @@ def _fits(plan: Plan, port: str, facts: Told, replace: bool) -> None:
         raise RemoteError(f"{port}: found {facts['free']} bytes free, expected {room}; remove what is not needed there")
 
 
-def _profile(plan: Plan, board: Session, name: str, digest: str | None) -> None:
-    """See to it that the board has the profile: one that is missing is added, another one is not replaced."""
+def mark_of(firmware: str, texts: Sequence[bytes]) -> str:
+    """Return the mark of a configuration as the gateway tells it (gateway/parsed): `config` of its own telemetry."""
+    mark = crc32(firmware.encode())
+    for text in texts:
+        mark = crc32(text, crc32(b"\0", mark))
+    return f"{mark:08x}"
+
+
+def _profile(plan: Plan, board: Session, name: str, digest: str | None) -> bytes:
+    """See to it that the board has the profile: one that is missing is added, another one is not replaced.
+
+    Return it as the board has it.
+    """
     ours = plan.profiles[name]
     if digest is None:
         board.ask("import json, os\nif 'profiles' not in os.listdir(): os.mkdir('profiles')\nprint(json.dumps([]))")
@@ -248,6 +269,8 @@ def _profile(plan: Plan, board: Session, name: str, digest: str | None) -> None:
                 f"{board.port}: found another profile {name} on the board, expected the one of this checkout; "
                 f"`meshems flash --port {board.port} --board {plan.board}` puts it there"
             )
+        return str(theirs).encode()
+    return ours
 
 
 def set_clock(board: Session) -> tuple[int | None, int]:

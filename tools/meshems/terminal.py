@@ -35,6 +35,7 @@ WAITS = (b">", b"\x01")  # last bytes of a raw REPL that waits for us: at its pr
 LONE = re.compile(rb"(?<!\r)\n")
 CHUNK = 4096
 BOOT_S = 0.1  # from its first word on it hears: before, an interrupt would end the interpreter and not what runs in it
+READ_S = 1.0
 FALLS = 5  # in a row without a word
 
 
@@ -62,6 +63,7 @@ class Board(Gateway):
         super().__init__(state, uarts, say)
         self._link = link
         self._raw = False  # in the raw REPL
+        self._read = True  # somebody takes what it says
         self._idle = threading.Event()  # it shows a prompt
         self._master, self._slave = os.openpty()
         _raw(self._slave, 0)
@@ -137,9 +139,16 @@ class Board(Gateway):
             self._master = -1
 
     def _tell(self, data: bytes) -> None:
-        """Give bytes to whoever has the terminal open; what does not fit in its buffer is lost."""
+        """Give bytes to whoever has the terminal open. When its buffer stays full nobody has, and they are lost."""
         with contextlib.suppress(OSError):
-            os.write(self._master, data)
+            while data:
+                try:
+                    data = data[os.write(self._master, data) :]
+                    self._read = True
+                except BlockingIOError:
+                    self._read = self._read and bool(select.select([], [self._master], [], READ_S)[1])
+                    if not self._read:
+                        return
 
     def _interrupt(self) -> None:
         if self._process:
