@@ -12,11 +12,13 @@ import pytest
 import serial
 
 from meshems import provisioning
+from meshems.benches.uplink_certs import Authority
 from meshems.provisioning import Plan, Refused, carry_out
 from meshems.remote import RemoteError
 from mosquitto import Broker
 from repl_board import METERS, Cut, ReplBoard, command, in_force, metered, quiet
 from subscriber import Subscriber
+from test_uplink import Tls
 
 
 def files(folder, mark, port=1, **more):
@@ -272,6 +274,39 @@ def test_the_self_test_names_what_is_not_well_and_what_to_do(tmp_path, board):
     assert "FAIL  meter SN-1: found no reply, expected: it answers; look at A and B" in out
     assert "FAIL  uplink operator: found 127.0.0.1: " in out
     assert "ok    flash: " in out and out.rstrip().endswith("3 of 7 tests failed: see above")
+
+
+def test_the_self_test_sees_another_meter_and_a_wrong_password_of_the_wifi(tmp_path, line):
+    more = {"network": {"wifi": {"ssid": "village"}}, "uplinks": [], "meters": [{**METERS[0], "device": "4711"}]}
+    config = files(tmp_path / "desk", "new", **more)
+    config.with_name("secrets.json").write_text(json.dumps({"network": {"wifi": {"password": "another long one"}}}))
+    with ReplBoard(tmp_path / "board", tmp_path / "port", {1: line}) as board:
+        (board.state / "network.json").write_text(json.dumps({"fail": "password"}))
+        done = carry_out(Plan.of_files(config), board.port, quiet)
+        tests = {row["test"]: row for row in done.tests}
+        assert not tests["network"]["ok"] and tests["network"]["found"] == "wrong password"
+        assert not tests["meter SN-1"]["ok"] and tests["meter SN-1"]["found"].endswith(", not of 4711")
+        assert tests["radio"]["ok"] and len(done.failed) == 2
+        (board.state / "network.json").write_text("{}")
+        again = carry_out(Plan.of_files(config), board.port, quiet)
+        assert [row["test"] for row in again.failed] == ["meter SN-1"]
+
+
+def test_the_self_test_connects_with_tls_and_tells_of_a_broker_that_is_another(tmp_path, board):
+    authority, stranger = Authority(tmp_path / "authority"), Authority(tmp_path / "stranger")
+    with Tls(tmp_path / "tls", authority, "pole", "right").broker as broker:
+        uplink = {"name": "operator", "kind": "mqtt", "host": "127.0.0.1", "port": broker.port, "tls": {"ca": "ca.der"}}
+        config = files(tmp_path / "desk", "new", uplinks=[uplink], meters=[])
+        for der, password, found in (
+            (authority, "right", "127.0.0.1: connected"), (authority, "wrong", "127.0.0.1: refused: not authorised"),
+            (stranger, "right", "127.0.0.1: refused: "),
+        ):  # fmt: skip
+            config.with_name("ca.der").write_bytes(der.der.read_bytes())
+            login = {"username": "pole", "password": password}
+            config.with_name("secrets.json").write_text(json.dumps({"uplinks": {"operator": login}}))
+            row = carry_out(Plan.of_files(config), board.port, quiet).tests[-1]
+            assert row["test"] == "uplink operator" and row["found"].startswith(found), row
+            assert row["ok"] == found.endswith("connected")
 
 
 def test_a_session_that_breaks_off_ends_by_the_watchdog(tmp_path, board):
