@@ -73,7 +73,7 @@ def test_a_bare_board_becomes_a_gateway_that_delivers(tmp_path, line):
             done = json.loads(out)
             tests = {row["test"]: row for row in done["tests"]}
             assert list(tests) == [
-                "flash", "journal", "clock", "radio", "meter SN-1", "meter SN-2", "uplink operator"
+                "flash", "journal", "clock", "radio", "bus 0", "meter SN-1", "meter SN-2", "uplink operator"
             ]  # fmt: skip
             assert all(row["ok"] for row in done["tests"])
             assert tests["meter SN-1"]["found"] == "12 of 12 values" and tests["meter SN-1"]["serial"].isdigit()
@@ -84,9 +84,11 @@ def test_a_bare_board_becomes_a_gateway_that_delivers(tmp_path, line):
             body = operator.bodies("telemetry")[-1]
             assert body["gatewayId"] == "pole-07" and body["feederId"] == "feeder-new"
             assert abs(time.time() - calendar_s(body["ts"])) < 30
-    assert (tmp_path / "pole-07.pdf").read_bytes().startswith(b"%PDF-") and "pole-07" in (
-        tmp_path / "pole-07-label.svg"
-    ).read_text()
+    page, label = (tmp_path / "pole-07.pdf").read_text("latin1"), (tmp_path / "pole-07-label.svg").read_text()
+    for text in ("pole-07", done["id"], done["config"], "Ada", "Self-test: good", "12 of 12 values"):
+        assert f"{text}" in page
+    assert page.startswith("%PDF-") and page.count("/Type /Page\n") == 1
+    assert "pole-07" in label and done["config"] in label and label.count("<svg") == 2
 
 
 def calendar_s(ts):
@@ -273,7 +275,7 @@ def test_the_self_test_names_what_is_not_well_and_what_to_do(tmp_path, board):
     assert status == 1, err
     assert "FAIL  meter SN-1: found no reply, expected: it answers; look at A and B" in out
     assert "FAIL  uplink operator: found 127.0.0.1: " in out
-    assert "ok    flash: " in out and out.rstrip().endswith("3 of 7 tests failed: see above")
+    assert "ok    flash: " in out and out.rstrip().endswith("3 of 8 tests failed: see above")
 
 
 def test_the_self_test_sees_another_meter_and_a_wrong_password_of_the_wifi(tmp_path, line):

@@ -224,3 +224,13 @@ def test_every_command_for_boards_has_an_example_and_a_json_output():
     for name in ("provision", "scan", "logs", "monitor", "console"):
         status, out, _ = command(name, "--help")
         assert status == 0 and f"meshems {name} " in out and "--json" in out
+
+
+def test_a_command_that_fails_says_so_in_json_too(tmp_path):
+    gone = tmp_path / "gone"
+    for arguments in (
+        ("console", "--run", "print(1)"), ("monitor",), ("logs", "--output", tmp_path / "x"), ("scan", "--device"),
+    ):  # fmt: skip
+        status, out, err = command(*arguments, "--port", gone, "--json")
+        assert status == 2 and json.loads(out)["error"].startswith(f"{gone}: no such serial port"), arguments
+        assert json.loads(out)["ok"] is False and "Traceback" not in err

@@ -49,8 +49,10 @@ class Group(click.Group):
         return super().get_command(ctx, name)
 
 
-def fail(text: str, status: int = 1) -> None:
-    """End the command with one line that says what is wrong and what to do."""
+def fail(text: str, status: int = 1, as_json: bool = False) -> None:
+    """End the command with one line that says what is wrong and what to do; `as_json` on the standard output too."""
+    if as_json:
+        click.echo(json.dumps({"ok": False, "error": text}))
     click.echo(f"meshems: {text}", err=True)
     sys.exit(status)
 

@@ -68,7 +68,7 @@ def record(done: "Done", file: Path) -> None:
     from reportlab.lib.units import mm
     from reportlab.pdfgen.canvas import Canvas
 
-    page = Canvas(str(file), pagesize=A4, invariant=1)
+    page = Canvas(str(file), pagesize=A4, invariant=1, pageCompression=0)
     page.setTitle(f"Commissioning of {done.gateway}")
     left, y = 20 * mm, A4[1] - 25 * mm
     page.setFont("Helvetica-Bold", 14)

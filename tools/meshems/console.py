@@ -49,7 +49,7 @@ def console(port: str, code: str | None, as_json: bool) -> None:
             with remote.Session(port):
                 pass
     except RunError as failed:
-        fail(str(failed), BAD)
+        fail(str(failed), BAD, as_json)
     if as_json:
         click.echo(json.dumps({"output": "\n".join(lines), "error": error or None}))
     elif error:

@@ -493,9 +493,9 @@ def logs(
     except BrokenPipeError:
         raise
     except (LogsError, RunError) as error:
-        fail(str(error), FOUND_BAD_INPUT)
+        fail(str(error), FOUND_BAD_INPUT, as_json)
     except OSError as error:
-        fail(f"{error.filename or image}: {error.strerror or error}", FOUND_BAD_INPUT)
+        fail(f"{error.filename or image}: {error.strerror or error}", FOUND_BAD_INPUT, as_json)
     known = f"{store.image.first} to {store.image.next - 1}"
     if as_json:
         click.echo(json.dumps({

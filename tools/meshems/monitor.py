@@ -174,7 +174,7 @@ def monitor(port: str, passive: bool, seconds: float | None, as_json: bool, pict
                 elif not live:
                     click.echo(text_of(told))
     except RunError as error:
-        fail(str(error), BAD)
+        fail(str(error), BAD, as_json)
     if picture:
         drawn = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True)
         drawn.print(f"$ meshems monitor --port {port}", style="bold")

@@ -62,11 +62,13 @@ def provision(
     except work.Refused as error:
         for problem in error.problems:
             click.echo(problem, err=True)
+        if as_json:
+            click.echo(json.dumps({"ok": False, "error": str(error), "problems": error.problems}))
         fail(f"{len(error.problems)} to mend; nothing was changed", BAD)
     except RunError as error:
-        fail(str(error), BAD)
+        fail(str(error), BAD, as_json)
     except OSError as error:
-        fail(f"{error.filename or port}: {error.strerror or error}", BAD)
+        fail(f"{error.filename or port}: {error.strerror or error}", BAD, as_json)
     if as_json:
         click.echo(json.dumps(work.result(done, files)))
     for row in commissioning.closing(done, files):

@@ -95,6 +95,7 @@ NEXT = {
     "clock": "look at the RTC's battery and its I2C wires, then provision again",
     "radio": "reset the board and provision again; if it stays so the board is broken",
     "network": "look at the cable or the antenna, and at `network` in site.toml",
+    "bus": "look at `board` in site.toml, and write `echo` of the bus as it was found",
     "meter": "look at A and B, at the meter's supply, address and speed; `meshems scan --device` finds who is there",
     "uplink": "look at `uplinks` in site.toml, at the user name and password, and at the way to the net",
 }

@@ -350,9 +350,9 @@ def scan(
         if site and findings.meters:
             new = into(site, str(gateway), config["buses"][0], uart, config["meters"])
     except RunError as error:
-        fail(str(error), BAD)
+        fail(str(error), BAD, as_json)
     except OSError as error:
-        fail(f"{error.filename or port}: {error.strerror or error}", BAD)
+        fail(f"{error.filename or port}: {error.strerror or error}", BAD, as_json)
     if as_json:
         meters = [{key: value for key, value in meter.items() if key != "read"} for meter in findings.meters]
         found = {"port": port, "settings": [shown(port) for port in ports], "meters": meters,
