@@ -59,7 +59,7 @@ def configuration():
     return conf, secrets, len(problems)
 
 
-def _rtcs(board):
+def rtcs(board):
     """Return the clocks of a board as gateway/clock takes them: the chip's, and the DS3231 that it may have."""
     rtcs: list = [(machine.RTC(), clock.CRYSTAL_PPM, _RTC_MS)]
     if "rtc" in board:
@@ -75,7 +75,7 @@ def parts(conf, secrets, problems):
     """Return (clock, journal, recorder, buses, outlets, archive or None) of a gateway."""
     nvs = esp32.NVS("gw")
     board = data.load("board.json")
-    now = clock.Clock(_rtcs(board), nvs)
+    now = clock.Clock(rtcs(board), nvs)
     journal = once.call("gateway.store", "journal")
     boot, begin = once.call("gateway.epoch", "boot", nvs, journal)
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))

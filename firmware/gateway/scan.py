@@ -175,7 +175,7 @@ async def _told(media, port, address, groups, first, reply, odd):
     told["kind"] = "two" if twin else "there"
     told["fits"] = fits
     told["reads"] = [list(probe) + list(reads[probe]) for probe in sorted(reads)]
-    told["serial"] = await _serial(media, address, fits[0]) if len(fits) == 1 else None
+    told["serial"] = await serial(media, address, fits[0]) if len(fits) == 1 else None
     return told
 
 
@@ -205,7 +205,7 @@ async def _fits(media, address, known, reads):
     return fits
 
 
-async def _serial(media, address, name):
+async def serial(media, address, name):
     """Return the serial number that the meter says, None where its profile does not know where it stands."""
     profile = data.load("profiles/%s.json" % name)
     if "own" in profile:
