@@ -58,6 +58,6 @@ def test_the_clock_is_looked_for_on_the_boards_i2c():
 
     machine.I2C = I2C
     machine.Pin = lambda number: number
-    assert len(build._rtcs({"i2c": {"id": 1, "sda": 14, "scl": 21}})) == 1 and asked == []
-    found = build._rtcs({"i2c": {"id": 1, "sda": 14, "scl": 21}, "rtc": {"kind": "ds3231", "int": 16}})
+    assert len(build.rtcs({"i2c": {"id": 1, "sda": 14, "scl": 21}})) == 1 and asked == []
+    found = build.rtcs({"i2c": {"id": 1, "sda": 14, "scl": 21}, "rtc": {"kind": "ds3231", "int": 16}})
     assert len(found) == 2 and asked == [(1, 14, 21)]
