@@ -64,9 +64,9 @@ class Power:
             recorder.event(0, "power_fail", ALARM, SET, {})
         recorder.commit()
         mesh = self._gateway.mesh
-        for outlet in self._gateway.outlets + ([mesh] if mesh else []):
+        for one in self._gateway.outlets + ([mesh] if mesh else []):
             try:
-                outlet.keep(True)
+                one.keep(True)
             except OSError:
                 pass
         took = time.ticks_diff(time.ticks_ms(), began)

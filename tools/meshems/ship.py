@@ -94,7 +94,7 @@ def _integers(tree: ast.Module) -> dict[str, int]:
 
 
 def _parts(node: ast.expr, calls: tuple[str, ...]) -> list[ast.expr]:
-    """Return the expressions side by side in `node`; const(1) is 1, and range(1, 3) is 1, 2."""
+    """Return the expressions side by side in `node`; const(1) is 1, and range(1, 4) is 1, 2, 3."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in calls:
         if node.func.id == "const":
             return node.args
