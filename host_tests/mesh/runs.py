@@ -1,0 +1,92 @@
+"""One run of the benchmark `mesh`, inside MicroPython; prints one line of JSON.
+
+    micropython -X heapsize=48m runs.py ours grid 50 1 base
+
+The runs: `base` is the steady site (a batch a minute, a command every 20 s), `burst` the same in bursts of noise,
+`death` kills the busiest forwarders, `roots` one of two roots, `zombie` hangs the busiest forwarders; any other name is
+that of a script in faults.py.
+"""
+
+import json
+import sys
+import time
+
+from gateways import Site
+
+WARM_S = 240
+STEADY_S = {10: 3600, 50: 1800, 100: 1200}
+KILLS = {10: 4, 50: 4, 100: 3}
+COMMANDS_S = 20
+DRAIN_S = 900
+
+
+def base(peer, kind, n, seed, seconds=None, burst=False):
+    """Return a site after a steady time."""
+    site = Site(peer, kind, n, seed, burst=burst)
+    site.boot_all()
+    site.run(WARM_S)
+    site.steady()
+    seconds = seconds or STEADY_S[n]
+    site.ask_each(COMMANDS_S, site.world.now + (seconds - 90) * 1000000)
+    site.run(seconds)
+    return site
+
+
+def burst(peer, kind, n, seed, seconds=None):
+    """Return the same in bursts of noise: 20 s of it after 60 s without, at each station by itself."""
+    return base(peer, kind, n, seed, seconds or STEADY_S[n] // 2, True)
+
+
+def _each(peer, kind, n, seed, name, times, harm, seconds, after_s):
+    site = Site(peer, kind, n, seed, roots=2 if name == "roots" else 1)
+    site.boot_all()
+    site.run(WARM_S)
+    harmed = []
+    for i in range(times):
+        victim = i % 2 if name == "roots" else site.busiest(harmed)
+        harmed.append(victim)
+        getattr(site, harm)(victim, name)
+        site.run(seconds)
+        site.revive(victim)
+        site.run(after_s)
+    return site
+
+
+def death(peer, kind, n, seed, seconds=None):
+    """Return a site in which the busiest forwarder died, for 70 s, several times."""
+    return _each(peer, kind, n, seed, "death", KILLS[n], "kill", 70, 130)
+
+
+def roots(peer, kind, n, seed, seconds=None):
+    """Return a site in which one of two roots died for two minutes, then the other."""
+    return _each(peer, kind, n, seed, "roots", 2, "kill", 120, 240)
+
+
+def zombie(peer, kind, n, seed, seconds=None):
+    """Return a site in which the busiest forwarder hung for three minutes, several times."""
+    return _each(peer, kind, n, seed, "zombie", KILLS[n] - 1, "hang", 180, 180)
+
+
+RUNS = {"base": base, "burst": burst, "death": death, "roots": roots, "zombie": zombie}
+
+
+def main(peer, kind, n, seed, name, seconds=None):
+    """Do one run and print what came of it."""
+    peer, n, seed, seconds = __import__(peer), int(n), int(seed), seconds and int(seconds)
+    began = time.clock()
+    if name in RUNS:
+        site = RUNS[name](peer, kind, n, seed, seconds)
+        ready_s = site.world.now // 1000000
+        site.drain(DRAIN_S)
+        said = site.report()
+        said["virtual_s"], said["ready_s"] = site.world.now // 1000000, ready_s
+    else:
+        import faults
+
+        said = {"wrong": faults.SCRIPTS[name](peer, kind, n, seed)}
+    said["cpu_s"] = time.clock() - began
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
