@@ -84,7 +84,7 @@ class Station:
         self.number = 0
         self.numbers = {}  # of the last unicast from each other
         self.bad, self.changes_us = False, 0
-        self.work = None  # work(now_ms): the application's, after each step of the node
+        self.work = None  # work(now_ms): the application's, before each tick of the node
         self.frame_ms = 0
 
     def ms(self):
@@ -135,9 +135,9 @@ class Station:
             frame, level, stamp, mac = self.ring.pop(0)
             self.ring_size -= len(frame) + 15
             node.on_rx(frame, level, stamp, mac)
-        wait = node.tick(now)
         if self.work:
             self.work(now)
+        wait = node.tick(now)
         if not self.busy and self.life == life:
             out = node.next(now)
             if out is not None:
