@@ -12,6 +12,7 @@ the broker (PUBACK) and confirms it then. A batch counts as delivered when the b
 from its making to the root. All that a reboot must not lose is in `Pole`; the node of the mesh is made anew.
 """
 
+import gc
 import random
 from array import array
 
@@ -28,6 +29,7 @@ T0_MS = 216 * 86400 * 1000  # of 2020, when a simulation begins
 SAMPLE_S = 10  # between two looks at everybody's clock
 RESULT = b"done"
 COMMAND_LIMIT_S = 60
+THRESHOLD = 8 << 20  # bytes between collections: collected only when full, a heap is too scattered for long lists
 
 
 class Conf:
@@ -44,7 +46,7 @@ class Pole:
     def __init__(self, site, station, root):
         self.site, self.station, self.root = site, station, root
         self.id = station.index + 1
-        self.epoch = random.randrange(1, 60000)
+        self.boots = random.randrange(1, 60000)  # the epoch in flash
         self.records = {}  # number: made at, us; until acknowledged
         self.waiting = []  # numbers that the mesh has not taken yet
         self.number = 0
@@ -77,6 +79,11 @@ class Pole:
 
     def floor(self, ident):
         return not self.full
+
+    def epoch(self):
+        if not self.full:
+            self.boots = (self.boots + 1) & 0xFFFF
+        return None if self.full else self.boots
 
     def result(self, origin, ident, payload):
         self.site.result(origin, ident, payload)
@@ -135,11 +142,10 @@ class Pole:
 
     def boot(self, _=None):
         """Start the program: the epoch is in flash before, what is not acknowledged is offered again."""
-        self.epoch = (self.epoch + 1) & 0xFFFF
         self.waiting = sorted(self.records)
         self.told = None
         site = self.site
-        conf = Conf(self.id, self.root, site.channel, self.epoch, isinstance(site.air, radio.Datagrams))
+        conf = Conf(self.id, self.root, site.channel, self.epoch(), isinstance(site.air, radio.Datagrams))
         node = site.peer.make(conf, self)
         self.station.start(node, site.channel, random.randrange(radio.TICKS))
         self.retry_us = 0
@@ -152,7 +158,7 @@ class Pole:
         self.site.made -= len(self.site.pending[self.id])
         self.site.pending[self.id] = {}
         self.records, self.waiting, self.done, self.number = {}, [], {}, 0
-        self.epoch += 1000
+        self.boots += 1000
 
     def sync(self, _=None):
         """A root's clock is set."""
@@ -182,6 +188,7 @@ class Site:
     def __init__(self, peer, kind, n, seed=1, roots=1, every_s=60, each=1, jitter=True, burst=False,
                  air=radio.Air):
         random.seed(seed)
+        gc.threshold(THRESHOLD)
         self.peer, self.every_s, self.each, self.jitter = peer, every_s, each, jitter
         self.channel = CHANNEL
         self.world = World()

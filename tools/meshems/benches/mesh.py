@@ -36,7 +36,7 @@ FAULTS = (
 )  # fmt: skip
 LIMIT_S = 3600.0
 NEVER = 1e9
-HEAP = "heapsize=64m"
+HEAP = "heapsize=48m"
 
 
 @dataclass(frozen=True)
