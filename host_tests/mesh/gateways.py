@@ -201,6 +201,7 @@ class Site:
         self.made = 0
         self.first_us = {}  # (origin, number): when a root had it first, until it is at the broker
         self.latencies = array("I")  # ms
+        self.counted_us = 0
         self.slow = 0  # delivered later than 60 s although there was a path
         self.counts = {}
         self.formed = {}  # origin: when its first batch was at a root
@@ -285,7 +286,10 @@ class Site:
         return -max(found)[1]
 
     def steady(self):
-        """Begin to count beacons and air."""
+        """Begin to count anew: latencies of what is made from now on, first tries, beacons, air."""
+        self.counted_us = self.world.now
+        self.firsts, self.repeats = set(), set()
+        self.latencies = array("I")
         self.rate = [self.world.now, sum(pole.beacons for pole in self.poles), self.air.used_us, self.air.frames]
         self.worst_minute = 0
 
@@ -383,10 +387,10 @@ class Site:
         late_us = us - made_us
         self.via[origin] = pole.id
         self.formed.setdefault(origin, us)
-        if made_us >= 0:
+        if made_us >= self.counted_us:
             self.latencies.append(late_us // 1000)
-            if late_us > 60000000 and late_us - self.without(origin - 1, made_us, us) > 60000000:
-                self.slow += 1
+        if late_us > 60000000 and made_us >= 0 and late_us - self.without(origin - 1, made_us, us) > 60000000:
+            self.slow += 1
         if origin in self.watched and made_us > self.watched[origin][1]:
             name, _ = self.watched.pop(origin)
             late_us -= self.without(origin - 1, made_us, us)
@@ -430,7 +434,8 @@ class Site:
             self.over += 1
         if key is not None:
             if origin == pole.id:
-                (self.repeats if repeats else self.firsts).add(bytes(key))
+                if repeats < 2:
+                    (self.repeats if repeats else self.firsts).add(bytes(key))
             else:
                 pole.carried[origin] = self.world.now
 

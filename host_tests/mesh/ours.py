@@ -2,17 +2,50 @@
 
 import random
 
-from lib.mesh import keys as mesh_keys
+from gateways import T0_MS
+from lib.mesh import counts, keys
 from lib.mesh.node import Node
 
 HOPS = 15
+DUPLICATE = counts.DUPLICATE
 SECRET = bytes(range(32))
 BEACON, UP = 1, 2
+DAY_MS = 86400000
+
+_nets = keys.site(SECRET), keys.net(SECRET)
+_nodes = {}
+
+
+def _key(ident):
+    if ident not in _nodes:
+        _nodes[ident] = keys.node(SECRET, ident)
+    return _nodes[ident]
+
+
+def make(conf, pole):
+    """Return the node of a gateway: a pole has its own key, a root those of all."""
+    conf.site, conf.time = _nets[0], T0_MS - DAY_MS
+    own = _key(conf.id)
+    return Node(conf, (_nets[1], _key if conf.root else lambda ident: own if ident == conf.id else None), pole, _rand)
+
+
+def _rand(n):
+    return random.randrange(n)
 
 
 def look(frame):
-    """Return what a frame is to the judge: is it a beacon, its origin, hops taken, its key, whether it is a repetition."""
+    """Return what a frame is to the judge: is it a beacon, its origin, hops taken, its key, which repetition it is."""
     kind = frame[0] & 15
     if kind == UP:
-        return False, frame[11] << 8 | frame[12], frame[15], frame[11:13] + frame[19:23], bool(frame[16] & 0x7F)
-    return kind == BEACON, 0, 0, None, False
+        return False, frame[11] << 8 | frame[12], frame[15], frame[11:13] + frame[19:23], frame[16] & 0x7F
+    return kind == BEACON, 0, 0, None, 0
+
+
+def moved(node, channel, now):
+    """A root's radio was taken to another channel."""
+    node.move(channel, now)
+
+
+def forget_seqno(node):
+    """Let a root count its waves from 0."""
+    node.routes.own = 0
