@@ -1,0 +1,179 @@
+"""Beacons: when they go, what they say, and what follows from a neighbour's.
+
+Every 120 s a root moves its sequence number on and the wave runs outward: who gets the new one from its parent passes
+it on, and once more ten seconds later. Between waves only what is wrong is told at once, each time after twice as
+long a pause as before.
+"""
+
+from struct import pack_into, unpack_from
+
+from micropython import const
+
+from lib.mesh import counts
+from lib.mesh.frames import BEACON_BODY, BODY, BUSY, LACKS, NEVER, PULL, ROOT, TIMED, UPLINK
+from lib.mesh.nettime import NEVER as TIMELESS
+from lib.mesh.queue import LONG
+from lib.mesh.routes import newer
+from lib.mesh.ticks import diff, later
+
+_WAVE_MS = const(120000)
+_SECOND_MS = const(8000)
+_SECOND_SPREAD_MS = const(4000)
+_PASS_MS = const(30)
+_PASS_SPREAD_MS = const(570)
+_HURRY_MS = const(20)
+_HURRY_SPREAD_MS = const(180)
+_GAP_MS = const(500)  # between beacons that hurry; doubled with each, until the next wave
+_GAP_MOST_MS = const(32000)
+_CHANGED = const(200)  # cost that children should hear of
+
+
+class Beacons:
+    """A node's own beacons and those it hears."""
+
+    def __init__(self, node):
+        self._node = node
+        self._due = None
+        self._second = None
+        self._wave = None  # at a root: when the next begins
+        self._gap = _GAP_MS
+        self._last = None
+        self._number = 0
+        self._told = NEVER  # cost that was advertised last
+        self._uplinked = False  # likewise
+        self._passed = None  # (root, seqno) whose wave was passed on
+
+    def due(self, now):
+        """Return whether one is to go now."""
+        return self._due is not None and diff(self._due, now) <= 0
+
+    def hurry(self, now):
+        """Send one soon: something is not as the neighbours think."""
+        due = later(now, _HURRY_MS + self._node.rand(_HURRY_SPREAD_MS))
+        if self._last is not None and diff(later(self._last, self._gap), due) > 0:
+            due = later(self._last, self._gap)
+        if self._due is None or diff(due, self._due) < 0:
+            self._due = due
+            self._gap = min(2 * self._gap, _GAP_MOST_MS)
+
+    def wave(self, now):
+        """Begin a wave, at a root."""
+        routes = self._node.routes
+        routes.own = routes.own + 1 & 0xFFFF
+        self._wave = later(now, _WAVE_MS)
+        self._spread(now, 0)
+
+    def _spread(self, now, ms):
+        self._due = later(now, ms)
+        self._second = later(now, _SECOND_MS + self._node.rand(_SECOND_SPREAD_MS))
+        self._gap = _GAP_MS
+
+    def tick(self, now, most):
+        """Begin what is due; return the ms until the next is, at most `most`."""
+        if self._node.is_root:
+            if self._wave is None or diff(self._wave, now) <= 0:
+                self.wave(now)
+            most = min(most, diff(self._wave, now))
+        if self._second is not None:
+            wait = diff(self._second, now)
+            if wait <= 0:
+                self._second = None
+                if self._due is None:
+                    self._due = now
+            else:
+                most = min(most, wait)
+        return most
+
+    def wait(self, now, most):
+        """Return the ms until the next beacon is due, at most `most`."""
+        return most if self._due is None else min(most, max(0, diff(self._due, now)))
+
+    def changed(self, now):
+        """The parent is another one: tell the neighbours when it makes a difference to them."""
+        node = self._node
+        if abs(node.routes.cost() - self._told) > _CHANGED or node.uplinked() != self._uplinked:
+            self.hurry(now)
+
+    def write(self, buf, now, nonce=b""):
+        """Write the body into a frame as it is to be sent now; return where it ends."""
+        node = self._node
+        routes = node.routes
+        ms = node.nettime.read(now) if node.nettime.stratum != TIMELESS else None
+        cost = self._told = routes.cost()
+        self._uplinked = node.uplinked()
+        flags = (
+            (PULL if cost == NEVER else 0)
+            | (UPLINK if self._uplinked else 0)
+            | (TIMED if ms is not None else 0)
+            | (BUSY if node.queue.count > LONG else 0)
+            | (ROOT if node.is_root else 0)
+            | (0 if node.acked_by_radio else LACKS)
+        )
+        ms = ms or 0
+        if not nonce:
+            self._number = self._number + 1 & 255
+            self._due = None
+            self._last = now
+        pack_into(
+            BEACON_BODY, buf, BODY, routes.root, routes.seqno(), cost, routes.hops(), node.parent_id(), flags,
+            self._number, node.channel.at, node.queue.count, ms >> 32, ms & 0xFFFFFFFF, node.nettime.stratum,
+            node.nettime.epoch, 0, node.config,
+        )  # fmt: skip
+        routes.advertised()
+        end = BODY + 25
+        buf[end : end + len(nonce)] = nonce
+        return end + len(nonce)
+
+    def heard(self, frame, neighbour, alone, now):
+        """Take a beacon that was admitted; `alone`: it was sent to this node only."""
+        node = self._node
+        routes = node.routes
+        (root, seqno, cost, hops, parent, flags, number, channel, _, high, low, stratum, epoch, _, _) = unpack_from(
+            BEACON_BODY, frame, BODY
+        )
+        source = node.guard.source
+        if flags & ROOT:
+            lies = root != source or hops
+        else:
+            lies = cost != NEVER and (not 0 < hops < 255 or cost < 100 * hops or root == source)
+        if lies:
+            node.notes.note(counts.LIAR, source)
+            return
+        if routes.is_root and root == node.id and newer(seqno, routes.own):
+            routes.own = seqno  # from before this root's reboot
+            self.wave(now)
+        if not neighbour:
+            return
+        if not alone:
+            neighbour.counted(number)
+        if root != neighbour.root or newer(seqno, neighbour.seqno):
+            neighbour.advanced = now
+        if neighbour.dead:
+            neighbour.dead = False
+            neighbour.fails = 2
+        neighbour.root = root
+        neighbour.seqno = seqno
+        neighbour.cost = cost
+        neighbour.hops = hops
+        neighbour.parent = parent
+        neighbour.flags = flags
+        if flags & PULL and routes.root:
+            self.hurry(now)
+        node.upward.choose(now)
+        if neighbour is routes.parent:
+            self._followed(neighbour, flags, (high << 32) + low, stratum, epoch, now)
+            if channel and channel != node.channel.at:
+                node.channel.beacon(channel, now)
+
+    def _followed(self, parent, flags, ms, stratum, epoch, now):
+        """The parent's beacon: pass a new wave on, take the time."""
+        node = self._node
+        if flags & BUSY:
+            node.custody.congested(now)
+        if flags & TIMED and not node.nettime.heard(ms, stratum, epoch, parent.seqno, now):
+            node.notes.note(counts.TIME, parent.id)
+        if self._passed != (parent.root, parent.seqno):
+            self._passed = (parent.root, parent.seqno)
+            self._spread(now, _PASS_MS + node.rand(_PASS_SPREAD_MS))
+        else:
+            self.changed(now)

@@ -1,0 +1,127 @@
+"""A root: batches in, once each, and acknowledgements out when the brokers have them.
+
+What is kept for each origin is what the next acknowledgement says: the newest sequence number, which of the last 16 are
+safe, and which were taken and wait for their broker. A batch that is safe and comes again was not acknowledged in time:
+it is acknowledged again, and the application hears nothing of it.
+"""
+
+from array import array
+from struct import pack, unpack_from
+
+from micropython import const
+
+from lib.mesh.down import send
+from lib.mesh.frames import ACK, HELLO, RESULT
+from lib.mesh.ticks import diff, later
+
+_MERGE_MS = const(300)
+_HELD_MS = const(1000)  # no confirmation until then: the origin is told that its batch is here
+_SPAN = const(16)
+
+
+class Collect:
+    """The origins of one root; their rows are those of `secrecy.floors`."""
+
+    def __init__(self, node):
+        self._node = node
+        self._epoch = array("H")
+        self._newest = array("H")
+        self._safe = array("H")
+        self._held = array("H")
+        self._open = []  # (origin, number, seq): taken and not confirmed
+        self._due = {}  # origin: when its acknowledgement goes
+        self._slow = {}  # origin: its way is congested
+
+    def _row(self, origin):
+        row = self._node.secrecy.floors.rows[origin]
+        while row >= len(self._newest):
+            for column in (self._epoch, self._newest, self._safe, self._held):
+                column.append(0)
+        return row
+
+    def arrived(self, origin, text, busy, now):
+        """Take what came from a member: kind 1 · parent 2 · what the kind says. `busy`: its way is congested."""
+        kind = text[0]
+        if len(text) < 3 or kind == HELLO:
+            return
+        if kind == RESULT:
+            self._node.orders.result(origin, text[3:], now)
+        elif kind < HELLO:
+            self._batch(origin, kind, text, busy, now)
+
+    def _batch(self, origin, kind, text, busy, now):
+        """seq 2 · number 4 · payload."""
+        if len(text) < 9:
+            return
+        seq, number = unpack_from(">HI", text, 3)
+        row = self._row(origin)
+        renewed = self._node.secrecy.floors.epoch(row) != self._epoch[row]
+        if renewed:
+            self._epoch[row] = self._node.secrecy.floors.epoch(row)
+            self._newest[row] = seq
+            self._safe[row] = self._held[row] = 0
+            self._open = [one for one in self._open if one[0] != origin]
+        back = self._newest[row] - seq & 0xFFFF
+        if back >= 0x8000:
+            shift = min(_SPAN, 0x10000 - back)
+            self._safe[row] = self._safe[row] << shift & 0xFFFF
+            self._held[row] = self._held[row] << shift & 0xFFFF
+            self._newest[row] = seq
+            back = 0
+        elif back >= _SPAN:
+            return  # acknowledged long ago, or it would not have been overtaken so far
+        if busy:
+            self._slow[origin] = True
+        if self._safe[row] >> back & 1:
+            self._answer(origin, now, 20)
+            return
+        self._open = [one for one in self._open if one[0] != origin or self._spans(row, one[2]) and one[2] != seq]
+        one = (origin, number, seq)
+        self._open.append(one)  # before the application hears of it: it may confirm at once
+        self._held[row] |= 1 << back
+        if not self._node.app.received(origin, number, kind, text[9:]):
+            self._open.remove(one)
+            self._held[row] &= ~(1 << back)
+            self._slow[origin] = True
+        self._answer(origin, now, _HELD_MS)
+
+    def _spans(self, row, seq):
+        return (self._newest[row] - seq & 0xFFFF) < _SPAN
+
+    def _answer(self, origin, now, ms):
+        due = later(now, ms)
+        if origin not in self._due or diff(due, self._due[origin]) < 0:
+            self._due[origin] = due
+
+    def confirm(self, origin, number, now):
+        """The brokers have a batch: acknowledge it soon, with others of that origin that come meanwhile."""
+        more = False
+        found = None
+        for one in self._open:
+            if one[0] == origin:
+                if one[1] == number:
+                    found = one
+                else:
+                    more = True
+        if not found:
+            return  # of an earlier life of that node: it offers the batch again
+        self._open.remove(found)
+        row = self._row(origin)
+        back = self._newest[row] - found[2] & 0xFFFF
+        if back < _SPAN:
+            self._safe[row] |= 1 << back
+            self._answer(origin, now, _MERGE_MS if more else 0)
+
+    def tick(self, now, most):
+        """Send the acknowledgements that are due; return the ms until the next is, at most `most`."""
+        for origin in list(self._due):
+            wait = diff(self._due[origin], now)
+            if wait <= 0:
+                del self._due[origin]
+                row = self._row(origin)
+                credit = not self._slow.pop(origin, False)
+                text = pack(">HHHHB", self._epoch[row], self._newest[row], self._safe[row], self._held[row], credit)
+                send(self._node, origin, ACK, text, False, now)
+            else:
+                most = min(most, wait)
+        return most

@@ -1,0 +1,119 @@
+"""Upward at every node: the parent, what is said on the way to a root, and the frames of others that are passed on."""
+
+from struct import pack, pack_into, unpack_from
+
+from micropython import const
+
+from lib.mesh import counts
+from lib.mesh.frames import ALL, BODY, HELLO, HOPS, LIMIT, MIC, SEQREQ, TAG, UP, UP_BODY, UP_SEALED
+from lib.mesh.routes import newer
+from lib.mesh.secrecy import UPWARD
+from lib.mesh.ticks import diff, later
+
+_ASK_MS = const(2000)
+_KEEPALIVE_MS = const(300000)
+_HELLO_MS = const(200)
+_HELLO_SPREAD_MS = const(1800)
+
+
+class Upward:
+    """What a node does about its way to a root."""
+
+    def __init__(self, node):
+        self._node = node
+        self._asked = None  # when a newer seqno was asked for last
+        self._hello = None  # when to say hello
+        self._spoke = None  # when a frame of this node's own went up last
+
+    def choose(self, now):
+        """Choose the parent anew, and tell who has to know."""
+        if self._node.routes.select(now):
+            self._hello = later(now, _HELLO_MS + self._node.rand(_HELLO_SPREAD_MS))
+            self._node.beacons.changed(now)
+
+    def silent(self, neighbour, now):
+        """A neighbour acknowledges what does not arrive."""
+        self._node.notes.note(counts.SILENT, neighbour.id)
+        self.choose(now)
+
+    def seek(self, now):
+        """Without a route: ask for a newer sequence number."""
+        if self._asked is None or diff(now, self._asked) > _ASK_MS:
+            wanted = self._node.routes.wanted(now)
+            if wanted:
+                self._asked = now
+                neighbour, root, seqno = wanted
+                self._node.outbox.say(neighbour.id, SEQREQ, pack(">HH", root, seqno))
+
+    def sought(self, frame, source, now):
+        """Somebody asks for a newer sequence number: have it, make it, or pass the question on."""
+        root, seqno = unpack_from(">HH", frame, BODY)
+        routes = self._node.routes
+        if not root or root != routes.root:
+            return
+        if not newer(seqno, routes.seqno()):
+            self._node.beacons.hurry(now)
+        elif routes.is_root:
+            routes.own = seqno - 1
+            self._node.beacons.wave(now)
+        elif routes.parent.id != source and (self._asked is None or diff(now, self._asked) > _ASK_MS):
+            self._asked = now
+            self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
+
+    def greet(self, now):
+        """Say hello to the root when the way has changed, or nothing went up for five minutes."""
+        if self._spoke is not None and diff(now, self._spoke) > _KEEPALIVE_MS:
+            self._hello = now
+        if self._hello is not None and diff(self._hello, now) <= 0:
+            self._hello = None
+            parent = self._node.routes.parent
+            self.send(pack(">BHhH", HELLO, parent.id, parent.level // 16, parent.etx), 0, 0, now)
+
+    def send(self, content, tries, owner, now):
+        """Seal what begins with its kind and the parent, and queue it; return False when there is no room."""
+        if UP_SEALED + len(content) + TAG + MIC > LIMIT:
+            return False
+        sealed = self._node.secrecy.seal(UPWARD, self._node.id, self._node.routes.root, content)
+        slot = self._node.queue.take(UP, UP_SEALED + len(sealed), 0, now, owner) if sealed else -1
+        if slot < 0:
+            return False
+        frame = self._node.queue.frame(slot)
+        counter = self._node.secrecy.counter
+        pack_into(UP_BODY, frame, BODY, self._node.id, self._node.routes.root, 0, tries, 0, counter.epoch, counter.ctr)
+        frame[UP_SEALED : UP_SEALED + len(sealed)] = sealed
+        self._spoke = now
+        return True
+
+    def take(self, frame, now):
+        """Pass a frame on, or at a root take what is in it; return False when there is no room."""
+        origin, root, hops, tries, cost, epoch, ctr = unpack_from(UP_BODY, frame, BODY)
+        source = self._node.guard.source
+        note = self._node.notes.note
+        if origin == self._node.id or hops >= HOPS or not 0 < origin < ALL:
+            note(counts.LOOP, source)
+            self._node.beacons.hurry(now)
+            return True
+        end = len(frame) - MIC
+        if self._node.is_root:
+            text = self._node.secrecy.open(UPWARD, origin, root, origin, epoch, ctr, frame[UP_SEALED:end])
+            if text is None:
+                note(counts.UNSEALED if self._node.secrecy.key(origin) else counts.UNKNOWN, origin)
+            elif text:
+                self._node.guard.members.came(origin, source)
+                self._node.collect.arrived(origin, text, tries & 0x80, now)
+            return True
+        queue = self._node.queue
+        if queue.known(b"\0" + bytes(frame[11:13]) + bytes(frame[19:23])):
+            return True
+        slot = queue.take(UP, end, 0, now)
+        if slot < 0:
+            note(counts.CROWDED, source)
+            return False
+        self._node.guard.members.came(origin, source)
+        copy = queue.frame(slot)
+        copy[BODY:end] = frame[BODY:end]
+        copy[BODY + 4] = hops + 1
+        if cost <= self._node.routes.cost():
+            self._node.beacons.hurry(now)  # who is further away should not be cheaper
+        return True
+
