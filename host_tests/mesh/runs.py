@@ -3,8 +3,8 @@
     micropython -X heapsize=48m runs.py ours grid 50 1 base
 
 The runs: `base` is the steady site (a batch a minute, a command every 20 s), `burst` the same in bursts of noise,
-`death` kills the busiest forwarders, `roots` one of two roots, `zombie` hangs the busiest forwarders; any other name is
-that of a script in faults.py.
+`death` kills the busiest forwarders, `roots` one of two roots, `zombie` hangs the busiest forwarders; `fault-NAME` is a
+script of faults.py.
 """
 
 import json
@@ -14,8 +14,8 @@ import time
 from gateways import Site
 
 WARM_S = 240
-STEADY_S = {10: 3600, 50: 1800, 100: 1200}
-KILLS = {10: 4, 50: 4, 100: 3}
+STEADY_S = {10: 3600, 30: 1800, 50: 1800, 100: 1200}
+KILLS = {10: 4, 30: 4, 50: 4, 100: 3}
 COMMANDS_S = 20
 DRAIN_S = 900
 
@@ -83,7 +83,7 @@ def main(peer, kind, n, seed, name, seconds=None):
     else:
         import faults
 
-        said = {"wrong": faults.SCRIPTS[name](peer, kind, n, seed)}
+        said = {"wrong": faults.SCRIPTS[name[6:]](peer, kind, n, seed)}
     said["cpu_s"] = time.clock() - began
     print(json.dumps(said))
 
