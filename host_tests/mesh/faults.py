@@ -14,6 +14,7 @@ FORMATION_S = {10: 15, 30: 20, 50: 20, 100: 30}
 SETTLE_S = 240
 DRAIN_S = 1800
 BACKLOG = 192
+WEAK = -800  # 0.1 dBm: 15 dB less, and next to nothing is heard
 LIVE_P95_MS = 10000
 
 
@@ -89,17 +90,24 @@ def zombie(peer, kind, n, seed):
 
 
 def asymmetric(peer, kind, n, seed):
-    """The busiest forwarder becomes deaf by 15 dB: everybody hears it, few reach it."""
+    """Three links on which much goes up lose 15 dB that way, and so break; downward all is heard as before."""
     site = _formed(peer, kind, n, seed)
-    victim = site.busiest()
-    for row in site.air.levels:
-        row[victim] -= 150
+    links = []
+    for pole in site.poles[site.places.roots :]:
+        parent = peer.parent(pole.station.node) - 1
+        if parent >= 0 and site.air.levels[pole.station.index][parent] < WEAK:
+            links.append((len(pole.carried), pole.station.index, parent))
+    links = sorted(links)[-3:]
+    for _, child, parent in links:
+        site.air.levels[child][parent] -= 150
     site.air.heed()
     site.links = site.places.usable()
     site.paths()
-    site.watch(victim, "deaf")
-    site.run(900)
-    return _slower(site, "deaf", 95, ZOMBIE_S) + _wrong(site)
+    for _, child, parent in links:
+        site.watch(child, "one way")
+        site.watched[child + 1] = "one way", site.world.now
+    site.run(600)
+    return _slower(site, "one way", 95, NODE_DEATH_S[n]) + _wrong(site)
 
 
 def channel_move(peer, kind, n, seed, to=11):

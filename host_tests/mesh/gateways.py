@@ -108,7 +108,7 @@ class Pole:
         period = self.every_s * 1000000
         due = (now // period + 1) * period + self.phase_us + (random.randrange(2000000) if site.jitter else 0)
         site.world.at(due if due > now else now + period, self.make)
-        if self.station.node is not None and site.makes:
+        if self.station.node is not None and not self.station.hung and site.makes:
             for _ in range(self.each):
                 self.store()
 

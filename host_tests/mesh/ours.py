@@ -61,6 +61,11 @@ def look(frame):
     return kind == BEACON, 0, 0, None, 0
 
 
+def parent(node):
+    """Return the id of a node's parent, 0 without one."""
+    return node.parent_id()
+
+
 def moved(node, channel, now):
     """A root's radio was taken to another channel."""
     node.move(channel, now)
