@@ -23,7 +23,9 @@ _PASS_MS = const(30)
 _PASS_SPREAD_MS = const(570)
 _HURRY_MS = const(20)
 _HURRY_SPREAD_MS = const(180)
-_GAP_MS = const(500)  # between beacons that hurry; doubled with each, until the next wave
+_GAP_MS = const(1000)  # between beacons that hurry; doubled with each, until a wave begins after a calm minute
+_AGAIN_MS = const(2000)  # after the loss of a route
+_CALM_MS = const(60000)
 _GAP_MOST_MS = const(32000)
 _CHANGED = const(200)  # cost that children should hear of
 
@@ -37,6 +39,7 @@ class Beacons:
         self._second = None
         self._wave = None  # at a root: when the next begins
         self._gap = _GAP_MS
+        self._calm = None  # since when the gap grows
         self._last = None
         self._number = 0
         self._told = NEVER  # cost that was advertised last
@@ -66,7 +69,9 @@ class Beacons:
     def _spread(self, now, ms):
         self._due = later(now, ms)
         self._second = later(now, _SECOND_MS + self._node.rand(_SECOND_SPREAD_MS))
-        self._gap = _GAP_MS
+        if self._calm is None or diff(now, self._calm) > _CALM_MS:
+            self._calm = now
+            self._gap = _GAP_MS
 
     def tick(self, now, most):
         """Begin what is due; return the ms until the next is, at most `most`."""
@@ -91,7 +96,12 @@ class Beacons:
     def changed(self, now):
         """The parent is another one: tell the neighbours when it makes a difference to them."""
         node = self._node
-        if abs(node.routes.cost() - self._told) > _CHANGED or node.uplinked() != self._uplinked:
+        cost = node.routes.cost()
+        if cost == NEVER and self._told != NEVER:
+            # children must not wait: a tree that has lost its root falls apart from above, one level after the other
+            self._due = later(now, _HURRY_MS + node.rand(_HURRY_SPREAD_MS))
+            self._second = later(now, _AGAIN_MS)
+        elif abs(cost - self._told) > _CHANGED or node.uplinked() != self._uplinked:
             self.hurry(now)
 
     def write(self, buf, now, nonce=b""):
@@ -151,6 +161,8 @@ class Beacons:
         if neighbour.dead:
             neighbour.dead = False
             neighbour.fails = 2
+        if root != neighbour.root or seqno != neighbour.seqno or cost < neighbour.least:
+            neighbour.least = cost
         neighbour.root = root
         neighbour.seqno = seqno
         neighbour.cost = cost

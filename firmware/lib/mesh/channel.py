@@ -9,7 +9,9 @@ from lib.mesh.frames import ALL, MOVE, SOLICIT
 from lib.mesh.ticks import diff, later
 
 _ORDER = b"\x01\x06\x0b\x02\x03\x04\x05\x07\x08\x09\x0a\x0c\x0d"
-_LISTEN_MS = const(30000)  # without a route, before the first scan; doubled after each
+_LISTEN_MS = const(30000)  # without a route, before the first scan
+_BETWEEN_MS = const(10000)  # between scans, and as much again by chance: not all at once; doubled after each from then on
+_QUICK = const(4)  # scans before that
 _LISTEN_MOST_MS = const(300000)
 _DWELL_MS = const(150)  # twice on each channel
 _ASK_MS = const(1000)  # between two questions while listening; doubled
@@ -30,6 +32,7 @@ class Channel:
         self._due = 0
         self._ask = _ASK_MS
         self._listen = _LISTEN_MS
+        self._scans = 0  # since the route was lost
         self._scan = None  # channels still to be tried
         self._asked = False
         self._moving = 0  # times that MOVE is still to be said
@@ -43,6 +46,7 @@ class Channel:
             if self._lost is not None:
                 self._lost = self._scan = None
                 self._listen = _LISTEN_MS
+                self._scans = 0
                 self._good = self.at
             return most
         if self._lost is None:
@@ -62,7 +66,9 @@ class Channel:
         elif self._asked and not self._scan:
             self._scan = None
             self._lost = now
-            self._listen = min(2 * self._listen, _LISTEN_MOST_MS)
+            self._scans += 1
+            wait = min(_LISTEN_MOST_MS, _BETWEEN_MS << max(0, self._scans - _QUICK))
+            self._listen = wait + self._node.rand(wait)
             self._ask = _ASK_MS
             self._tune(self._hint)
         else:

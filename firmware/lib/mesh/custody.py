@@ -19,9 +19,11 @@ _RTO_MOST_MS = const(120000)
 _EARLY_MS = const(1500)  # a later one has arrived, and this one is older than that: it is lost
 _HELD_MS = const(30000)  # a root has it and waits for its broker
 _PACE_MS = const(2000)  # between batches of a backlog
+_PACE_MOST_MS = const(16000)  # doubled with each time-out
 _BURST = const(4)
 _LONG = const(12)  # frames in the queue, and own ones wait
 _HOLD_MS = const(10000)
+_SETTLE_MS = const(8000)
 
 _WAITS, _QUEUED, _GONE, _HELD = range(4)
 
@@ -50,6 +52,8 @@ class Custody:
         self._tokens = _BURST
         self._refilled = None
         self._slow_until = None  # congestion: half the rate
+        self._pace = _PACE_MS
+        self._start = None
 
     def offer(self, number, kind, payload, now):
         """Take a batch; False: not now."""
@@ -62,6 +66,7 @@ class Custody:
             or self._batches
             and (self._seq - self._batches[0].seq & 0xFFFF) >= _SPAN - 1
             or not routes.parent
+            or not self._settled(now)
             or not routes.parent.flags & UPLINK
             or node.queue.count > _LONG
         ):
@@ -72,10 +77,22 @@ class Custody:
         self.tick(now)
         return True
 
+    def _settled(self, now):
+        """After a start the first batch waits a moment: after a blackout everybody starts at once."""
+        if self._start is not None:
+            if diff(self._start, now) > 0:
+                return False
+            self._start = None
+        return True
+
+    def routed(self, now):
+        """There is a route for the first time."""
+        self._start = later(now, self._node.rand(_SETTLE_MS))
+
     def _refill(self, now):
         if self._refilled is None:
             self._refilled = now
-        pace = _PACE_MS
+        pace = self._pace
         if self._slow_until is not None:
             if diff(self._slow_until, now) > 0:
                 pace *= 2
@@ -98,7 +115,9 @@ class Custody:
                 continue
             wait = diff(batch.due, now)
             if wait <= 0:
-                if batch.state == _GONE and batch.via and batch.via.unanswered():
+                if batch.state == _GONE:
+                    self._pace = min(_PACE_MOST_MS, 2 * self._pace)
+                if batch.state == _GONE and batch.via and batch.via.unanswered(now):
                     self._node.upward.silent(batch.via, now)
                 self._queue(batch, now)
                 wait = diff(batch.due, now) if batch.state == _WAITS else most
@@ -121,14 +140,17 @@ class Custody:
                 return batch
         return None
 
-    def sent(self, owner, neighbour, now):
-        """The parent has acknowledged the frame of a batch."""
+    def sent(self, owner, neighbour, smooth, now):
+        """The parent has acknowledged the frame of a batch; `smooth`: the first time it was sent there.
+
+        Where the air is full, time-outs say nothing of the parent, and what is sent again makes it worse.
+        """
         batch = self._owned(owner)
         if batch and batch.state == _QUEUED:
-            rto = min(_RTO_MOST_MS, _RTO_MS << max(0, batch.tries - 2))
+            rto = min(_RTO_MOST_MS, _RTO_MS << (max(0, batch.tries - 2) if smooth else batch.tries + 1))
             batch.state = _GONE
             batch.tries += 1
-            batch.via = neighbour
+            batch.via = neighbour if smooth else None
             batch.gone = now
             batch.due = later(now, rto + self._node.rand(rto // 2))
 
@@ -164,6 +186,8 @@ class Custody:
             elif batch.state == _GONE and back and diff(now, batch.gone) > _EARLY_MS:
                 batch.state = _WAITS
                 batch.due = now
+        if done:
+            self._pace = max(_PACE_MS, self._pace - _PACE_MS // 8)
         for batch in done:
             self._unqueue(batch)
             self._batches.remove(batch)

@@ -19,7 +19,8 @@ _WEAK_DBM = const(-89)
 _PER_DB = const(12)
 _STRONGER_DB = const(5)  # so much stronger, and a newcomer takes a neighbour's place
 _PENALTY = const(300)
-_PENALTY_MOST = const(2400)
+_PENALTY_MOST = const(1500)
+_BLAME_MS = const(10000)  # at most one penalty in that time
 
 
 class Neighbour:
@@ -32,6 +33,7 @@ class Neighbour:
         self.root = 0  # of its last beacon, with seqno, cost, hops, parent, flags; 0: none was heard
         self.seqno = 0
         self.cost = NEVER
+        self.least = NEVER  # the least cost that it has advertised with this seqno
         self.hops = 0
         self.parent = 0
         self.flags = 0
@@ -41,6 +43,7 @@ class Neighbour:
         self.fails = 0  # sends in a row that nobody acknowledged
         self.penalty = 0  # for acknowledging what never arrived
         self.silent = 0  # time-outs since something last came back by this way
+        self._blamed = now
         self._tried = 0
         self._acked = 0
         self._beacon = -1  # number of its last one
@@ -88,13 +91,14 @@ class Neighbour:
     def _sample(self, etx):
         self.etx = (self.etx * 4 + etx) // 5
 
-    def unanswered(self):
+    def unanswered(self, now):
         """Note an end-to-end time-out of what this neighbour acknowledged; return whether it now counts as dearer."""
         self.silent += 1
-        if self.silent < 2:
+        if self.silent < 2 or self.penalty and diff(now, self._blamed) < _BLAME_MS:
             return False
         self.silent = 0
-        self.penalty = min(_PENALTY_MOST, 2 * self.penalty + _PENALTY)
+        self._blamed = now
+        self.penalty = min(_PENALTY_MOST, self.penalty + _PENALTY)
         return True
 
     def answered(self):

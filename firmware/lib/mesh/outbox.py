@@ -15,6 +15,7 @@ from lib.mesh.ticks import diff, later
 _NONE = const(-1)  # of flight: nothing; or a slot of the queue, or
 _SPARE = const(-2)  # a frame that is in no slot
 _SAYINGS = const(8)
+ANSWERS = const(4)  # to SOLICITs in a minute: the others' neighbours answer too
 _LACK_MS = const(150)
 _ANSWER_MS = const(50)
 _ANSWER_SPREAD_MS = const(150)
@@ -35,6 +36,7 @@ class Outbox:
         self._spare = memoryview(bytearray(64))
         self._sayings = []  # (to, kind, body) that go first
         self._answers = []  # (to, nonce, due): who asked for a beacon
+        self.answers_left = ANSWERS  # until the minute is over
 
     def say(self, to, kind, body):
         """Send a short frame before all others; when eight wait already, it is left out."""
@@ -43,7 +45,8 @@ class Outbox:
 
     def asked(self, to, nonce, now):
         """Answer a SOLICIT with a beacon to its sender, in a moment: others answer too."""
-        if len(self._answers) < _SAYINGS:
+        if self.answers_left:
+            self.answers_left -= 1
             due = later(now, _ANSWER_MS + self._node.rand(_ANSWER_SPREAD_MS))
             self._answers.append((to, bytes(nonce), due))
 
@@ -158,10 +161,10 @@ class Outbox:
         owner = queue.owner[slot]
         if ok:
             if owner:
-                node.custody.sent(owner, neighbour, now)
-            elif queue.kind[slot] == UP and queue.frame(slot)[BODY + 5] & 0x7F and neighbour:
+                node.custody.sent(owner, neighbour, not queue.tries[slot], now)
+            elif neighbour and queue.kind[slot] == UP and queue.frame(slot)[BODY + 5] & 0x7F and not queue.tries[slot]:
                 # its origin repeats it: what went this way before was not answered
-                if neighbour.unanswered():
+                if neighbour.unanswered(now):
                     node.upward.silent(neighbour, now)
             queue.free(slot)
         elif not queue.failed(slot, now):

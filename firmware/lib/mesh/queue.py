@@ -74,7 +74,7 @@ class Queue:
             for slot in range(SIZE):
                 kind = self.kind[slot]
                 if kind and diff(self._due[slot], now) <= 0 and (routed or kind != UP):
-                    age = (self._order[slot] - self._newest & 0xFFFF) + (0x10000 if kind == UP else 0)
+                    age = (self._order[slot] - self._newest - 1 & 0xFFFF) + (0x10000 if kind == UP else 0)
                     if age < least or best < 0:
                         best = slot
                         least = age

@@ -2,8 +2,10 @@
 
 A route carries its root's sequence number, which the root alone moves on, once a wave. The feasibility distance of a
 root is the best (seqno, cost) that this node has ever advertised: a neighbour that advertises better than that cannot
-have it from here, so following it makes no loop (RFC 8966, 2.4 and 3.5.1). Where nobody is better, a newer sequence
-number is asked for (3.8.1.2). The numbers are compared as serial numbers of 16 bits (RFC 1982).
+have it from here, so following it makes no loop (RFC 8966, 2.4 and 3.5.1). A neighbour's own distance never gets worse
+while the number stands, so one that advertised better once may be followed although it has become dearer since: along
+any path these distances fall strictly. Where nobody is better, a newer sequence number is asked for (3.8.1.2). The
+numbers are compared as serial numbers of 16 bits (RFC 1982).
 """
 
 from micropython import const
@@ -77,7 +79,7 @@ class Routes:
         floor = self._floor(one.root)
         if not floor or newer(one.seqno, floor[1]):
             return True
-        return one.seqno == floor[1] and one.cost < floor[2]
+        return one.seqno == floor[1] and one.least < floor[2]
 
     def usable(self, one, now):
         """Return whether a neighbour has a route that is alive and does not lead through here."""

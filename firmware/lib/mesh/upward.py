@@ -11,9 +11,10 @@ from lib.mesh.secrecy import UPWARD
 from lib.mesh.ticks import diff, later
 
 _ASK_MS = const(2000)
+_CALM_MS = const(60000)
 _KEEPALIVE_MS = const(300000)
 _HELLO_MS = const(200)
-_HELLO_SPREAD_MS = const(1800)
+_HELLO_SPREAD_MS = const(8000)
 
 
 class Upward:
@@ -22,12 +23,15 @@ class Upward:
     def __init__(self, node):
         self._node = node
         self._asked = None  # when a newer seqno was asked for last
+        self._gap = _ASK_MS  # at a root: between waves that were asked for
         self._hello = None  # when to say hello
         self._spoke = None  # when a frame of this node's own went up last
 
     def choose(self, now):
         """Choose the parent anew, and tell who has to know."""
         if self._node.routes.select(now):
+            if self._spoke is None and self._hello is None:
+                self._node.custody.routed(now)
             self._hello = later(now, _HELLO_MS + self._node.rand(_HELLO_SPREAD_MS))
             self._node.beacons.changed(now)
 
@@ -54,9 +58,16 @@ class Upward:
         if not newer(seqno, routes.seqno()):
             self._node.beacons.hurry(now)
         elif routes.is_root:
+            if self._asked is None or diff(now, self._asked) > _CALM_MS:
+                self._gap = _ASK_MS
+            elif diff(now, self._asked) < self._gap:
+                return
+            else:
+                self._gap *= 2  # a wave for each question of a hundred nodes would be a flood
+            self._asked = now
             routes.own = seqno - 1
             self._node.beacons.wave(now)
-        elif routes.parent.id != source and (self._asked is None or diff(now, self._asked) > _ASK_MS):
+        elif routes.parent and routes.parent.id != source and (self._asked is None or diff(now, self._asked) > _ASK_MS):
             self._asked = now
             self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
 
@@ -82,6 +93,7 @@ class Upward:
         pack_into(UP_BODY, frame, BODY, self._node.id, self._node.routes.root, 0, tries, 0, counter.epoch, counter.ctr)
         frame[UP_SEALED : UP_SEALED + len(sealed)] = sealed
         self._spoke = now
+        self._hello = None  # this shows the way too
         return True
 
     def take(self, frame, now):

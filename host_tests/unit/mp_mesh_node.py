@@ -1,0 +1,338 @@
+"""lib/mesh/node: nodes on a small radio; ticks wrap at 2^30 in the middle of each test."""
+
+from lib.mesh import counts
+from lib.mesh.frames import BEACON, BODY, DOWN, FLOOD, UP
+from mesh_air import MS_2020, WRAP, Air, mac_of
+
+WASM = True
+TIMEOUT = {
+    "test_a_chain_forms_and_a_batch_goes_up_and_is_acknowledged": 120,
+    "test_over_udp_frames_count_as_arrived_when_the_mesh_itself_says_so": 120,
+}
+
+
+def chain(n, **more):
+    """Return (air, nodes) of a chain that has formed; node 1 is the root, `now` is about to wrap."""
+    air = Air(lambda a, b: abs(a - b) == 1, now=WRAP - 4000)
+    root = air.add(1, root=True, **more)
+    root.set_time(MS_2020, 1, air.now)
+    nodes = [root] + [air.add(ident, **more) for ident in range(2, n + 1)]
+    air.until(lambda: all(node.routes.root for node in nodes), 20000)
+    return air, nodes
+
+
+def test_a_chain_forms_and_a_batch_goes_up_and_is_acknowledged():
+    air, nodes = chain(5)
+    root, far = nodes[0], nodes[-1]
+    assert [node.parent_id() for node in nodes] == [0, 1, 2, 3, 4]
+    assert [node.routes.hops() for node in nodes] == [0, 1, 2, 3, 4]
+    air.run(8000)
+    assert far.offer(4000000000, b"12 kWh", air.now, 5)
+    assert air.until(lambda: far.app.ackeds) < 1000
+    assert root.app.batches == [(5, 4000000000, 5, b"12 kWh")]
+    assert far.app.ackeds == [4000000000]
+    assert list(far.counts) == list(root.counts) == [0] * counts.KINDS
+
+
+def test_a_batch_is_acknowledged_only_when_the_brokers_have_it():
+    air, (root, pole) = chain(2)
+    root.app.prompt = False
+    air.run(8000)
+    assert pole.offer(7, b"x", air.now)
+    air.run(20000)
+    assert [batch[1] for batch in root.app.batches] == [7] and pole.app.ackeds == []
+    root.confirm(2, 8, air.now)  # never heard of
+    root.confirm(3, 7, air.now)
+    air.run(2000)
+    assert pole.app.ackeds == []
+    root.confirm(2, 7, air.now)
+    air.run(500)
+    assert pole.app.ackeds == [7]
+
+
+def test_a_batch_whose_acknowledgement_was_lost_is_delivered_once_and_acknowledged_again():
+    air, (root, pole) = chain(2)
+    air.run(8000)
+    air.reach = lambda a, b: b == 1
+    assert pole.offer(7, b"x", air.now)
+    air.run(3000)
+    assert len(root.app.batches) == 1 and pole.app.ackeds == []
+    air.reach = lambda a, b: True
+    air.until(lambda: pole.app.ackeds)
+    assert len(root.app.batches) == 1
+
+
+def test_what_a_root_has_no_room_for_comes_again_until_it_has():
+    air, (root, pole) = chain(2)
+    air.run(8000)
+    root.app.room = False
+    assert pole.offer(7, b"x", air.now)
+    air.run(10000)
+    assert pole.app.ackeds == []
+    root.app.room = True
+    air.until(lambda: pole.app.ackeds, 120000)
+
+
+def test_the_window_is_four_and_one_that_is_lost_does_not_stop_the_others():
+    air, (root, pole) = chain(2)
+    root.app.prompt = False
+    air.run(8000)
+    took = [pole.offer(number, b"x", air.now) for number in (50, 49, 48, 47, 46)]
+    assert took == [True] * 4 + [False]
+    air.run(500)
+    assert [batch[1] for batch in root.app.batches] == [50, 49, 48, 47]
+    root.confirm(2, 47, air.now)
+    root.confirm(2, 49, air.now)
+    air.run(500)
+    assert sorted(pole.app.ackeds) == [47, 49]
+
+
+def test_numbers_that_come_again_after_a_reboot_are_no_duplicates_of_those_before():
+    air, (root, pole) = chain(2)
+    air.run(8000)
+    assert pole.offer(7, b"before", air.now)
+    air.until(lambda: pole.app.ackeds)
+    air.remove(2)
+    pole = air.add(2, epoch=2)
+    air.until(lambda: pole.routes.root)
+    air.run(8000)
+    assert pole.offer(7, b"after", air.now)
+    air.until(lambda: pole.app.ackeds)
+    assert [batch[3] for batch in root.app.batches] == [b"before", b"after"]
+
+
+def test_an_acknowledgement_of_an_earlier_life_never_counts():
+    air, (root, pole) = chain(2)
+    root.app.prompt = False
+    air.run(8000)
+    assert pole.offer(7, b"before", air.now)
+    air.until(lambda: root.app.batches)
+    air.remove(2)
+    pole = air.add(2, epoch=2)
+    air.until(lambda: pole.routes.root)
+    air.run(8000)
+    assert pole.offer(8, b"after", air.now)
+    air.until(lambda: len(root.app.batches) == 2)
+    root.confirm(2, 7, air.now)
+    air.run(1000)
+    assert pole.app.ackeds == []
+
+
+def test_nothing_is_taken_without_an_uplink_and_the_tree_stands():
+    air, nodes = chain(3)
+    air.run(8000)
+    nodes[0].uplink(False, 0, air.now)
+    air.run(3000)
+    assert nodes[2].routes.root == 1 and not nodes[2].offer(1, b"x", air.now)
+    nodes[0].uplink(True, 0, air.now)
+    air.run(3000)
+    assert nodes[2].offer(1, b"x", air.now)
+
+
+def test_a_command_is_carried_out_once_and_its_result_comes_up():
+    air, nodes = chain(4)
+    root, far = nodes[0], nodes[3]
+    air.run(9000)
+    assert root.command(4, 77, 60, b"open", air.now)
+    air.until(lambda: root.app.results)
+    assert root.app.results == [(4, 77, b"did open")] and far.app.commands == [(77, b"open")]
+    assert root.command(4, 77, 60, b"open", air.now)  # once more: the answer comes from the cache
+    air.until(lambda: len(root.app.results) == 2)
+    assert root.app.results[1] == (4, 77, b"did open") and len(far.app.commands) == 1
+    assert root.command(4, 76, 60, b"open", air.now)  # below the floor
+    air.until(lambda: len(root.app.results) == 3)
+    assert root.app.results[2] == (4, 76, None) and len(far.app.commands) == 1
+
+
+def test_a_command_whose_result_is_lost_is_answered_again_and_not_carried_out_again():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    air.reach = lambda a, b: b == 2
+    assert root.command(2, 1, 60, b"open", air.now)
+    air.until(lambda: pole.app.commands)
+    air.run(200)
+    air.reach = lambda a, b: True
+    air.until(lambda: root.app.results)
+    assert len(pole.app.commands) == 1
+
+
+def test_a_command_that_is_not_answered_in_time_is_reported():
+    air, (root, pole) = chain(2)
+    air.remove(2)
+    assert root.command(2, 5, 20, b"open", air.now)
+    assert 19000 < air.until(lambda: root.app.lost) < 22000
+    assert root.app.lost == [(2, 5)]
+    assert not root.command(5000, 6, 20, b"open", air.now)  # nobody of ours
+    assert not root.command(2, 6, 0, b"open", air.now) and not root.command(2, 6, 20, bytes(300), air.now)
+
+
+def test_a_command_floods_where_the_way_down_is_gone():
+    air, nodes = chain(4)
+    root = nodes[0]
+    air.run(9000)
+    root.guard.members.came(4, 3)  # a neighbour that is not there
+    air.log = []
+    assert root.command(4, 77, 60, b"open", air.now)
+    air.until(lambda: root.app.results)
+    kinds = [frame[0] & 15 for _, _, frame in air.log]
+    assert FLOOD in kinds and len(nodes[3].app.commands) == 1
+
+
+def test_an_answer_may_take_its_time():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    pole.app.command = lambda ident, payload: None
+    assert root.command(2, 9, 60, b"open", air.now)
+    air.run(5000)
+    assert root.app.results == []
+    pole.answer(9, b"done", air.now)
+    air.until(lambda: root.app.results)
+    assert root.app.results == [(2, 9, b"done")]
+
+
+def test_a_dead_parent_is_left_and_the_batch_arrives():
+    def reach(a, b):
+        return {a, b} in ({1, 2}, {1, 3}, {2, 4}, {3, 4})
+
+    air = Air(reach, now=WRAP - 4000)
+    root = air.add(1, root=True)
+    poles = [air.add(ident) for ident in (2, 3, 4)]
+    air.until(lambda: all(pole.routes.root for pole in poles))
+    air.run(9000)
+    far = poles[2]
+    dead = far.parent_id()
+    air.remove(dead)
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.app.ackeds, 8000)
+    assert far.parent_id() == 5 - dead and root.app.batches[0][0] == 4
+
+
+def test_a_parent_that_acknowledges_and_does_not_forward_is_left():
+    air = Air(lambda a, b: {a, b} in ({1, 2}, {1, 3}, {2, 4}, {3, 4}))
+    air.add(1, root=True)
+    poles = [air.add(ident) for ident in (2, 3, 4)]
+    air.until(lambda: all(pole.routes.root for pole in poles))
+    air.run(9000)
+    far = poles[2]
+    hung = air.nodes[far.parent_id()]
+    hung.on_rx = lambda frame, rssi, now, mac: None
+    hung.tick = lambda now: 1000
+    hung.next = lambda now: None
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.app.ackeds, 20000)
+    assert far.parent_id() != hung.id and far.counts[counts.SILENT] == 1
+
+
+def test_the_second_root_takes_over():
+    def reach(a, b):
+        return {a, b} in ({1, 2}, {2, 3}, {3, 4})
+
+    air = Air(reach)
+    air.add(1, root=True)
+    other = air.add(4, root=True)
+    poles = [air.add(ident) for ident in (2, 3)]
+    air.until(lambda: all(pole.routes.root for pole in poles))
+    air.run(9000)
+    assert [pole.routes.root for pole in poles] == [1, 4]
+    air.remove(1)
+    assert poles[0].offer(1, b"x", air.now)
+    air.until(lambda: poles[0].app.ackeds, 15000)
+    assert poles[0].routes.root == 4 and other.app.batches[0][0] == 2
+
+
+def test_a_root_that_counts_its_waves_from_0_again_is_followed():
+    air, nodes = chain(4)
+    air.run(250000)
+    air.remove(1)
+    root = air.add(1, root=True, epoch=2)
+    air.run(3000)
+    far = nodes[3]
+    assert far.routes.root == 1
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.app.ackeds, 15000)
+    assert root.routes.own > 1
+
+
+def test_time_reaches_everybody_and_a_step_of_the_root_too():
+    air, nodes = chain(4)
+    root = nodes[0]
+    air.run(200000)
+    for node in nodes[1:]:
+        assert abs(node.nettime.read(air.now) - root.nettime.read(air.now)) < 10
+        assert node.app.times
+    root.set_time(root.nettime.read(air.now) + 3600000, 1, air.now)
+    air.run(5000)
+    for node in nodes[1:]:
+        assert abs(node.nettime.read(air.now) - root.nettime.read(air.now)) < 10
+        assert node.app.times[-1][3] == root.nettime.epoch
+
+
+def test_hello_goes_up_so_that_commands_find_their_way():
+    air, nodes = chain(3)
+    air.run(11000)
+    assert nodes[0].guard.members.via(3) == 2 and nodes[1].guard.members.via(3) == 3
+
+
+def test_over_udp_frames_count_as_arrived_when_the_mesh_itself_says_so():
+    air, nodes = chain(3, mac_ack=False, window32=True, channel=0)
+    air.acks = False
+    air.run(9000)
+    lost = [0]
+
+    def reach(a, b):
+        lost[0] += 1
+        return abs(a - b) == 1 and lost[0] % 5 != 0
+
+    air.reach = reach
+    far = nodes[2]
+    for number in range(1, 9):
+        air.until(lambda number=number: far.offer(number, b"x", air.now), 30000)
+    air.until(lambda: len(far.app.ackeds) == 8, 60000)
+    assert sorted({batch[1] for batch in nodes[0].app.batches}) == list(range(1, 9))
+    assert far.neighbours()[0][2] > 100  # the losses are seen
+
+
+def test_frames_have_the_published_length_and_none_is_longer_than_250_bytes():
+    air, nodes = chain(3)
+    air.log = []
+    air.run(9000)
+    far = nodes[2]
+    assert not far.offer(1, bytes(far.room + 1), air.now)
+    assert far.offer(1, bytes(far.room), air.now)
+    nodes[0].command(3, 1, 60, b"x", air.now)
+    air.run(130000)
+    lengths = {}
+    for _, _, frame in air.log:
+        lengths.setdefault(frame[0] & 15, set()).add(len(frame))
+    assert lengths[BEACON] <= {40, 44} and max(lengths[UP]) == 250 and max(lengths[DOWN]) <= 250
+    assert all(frame[0] >> 4 == 4 and frame[BODY] is not None for _, _, frame in air.log)
+
+
+def test_without_a_counter_that_is_stored_nothing_is_sent():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    pole.guard.counter.ctr = 0xFFFE
+    pole.app.writable = False
+    air.log = []
+    air.run(300000)
+    assert sum(source == 2 for source, _, _ in air.log) <= 1
+    pole.app.writable = True
+    air.run(130000)
+    assert sum(source == 2 for source, _, _ in air.log) > 2
+    assert root.counts[counts.REPLAY] == 0
+
+
+def test_two_radios_with_one_id_are_noticed():
+    air, nodes = chain(3)
+    air.run(2000)
+    frame = []
+    twin = Air(lambda a, b: True)
+    twin.add(1, root=True)
+    twin.add(3, epoch=9)
+    twin.log = frame
+    twin.run(9000)
+    stolen = [data for source, _, data in frame if source == 3 and data[3:7] == b"\0\3\xff\xff"]
+    nodes[1].on_rx(stolen[0], -70, air.now, mac_of(99))
+    assert nodes[1].counts[counts.DUPLICATE] == 1
+    air.run(61000)
+    assert (counts.DUPLICATE, 3) in nodes[1].app.events
