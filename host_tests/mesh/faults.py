@@ -152,10 +152,12 @@ def wiped(peer, kind, n, seed):
 def root_seqno_0(peer, kind, n, seed):
     """The root starts again and counts its waves from 0."""
     site = _formed(peer, kind, n, seed)
+    peer.set_seqno(site.poles[0].station.node, 5000)  # as after a week
+    site.run(150)
     site.kill(0)
     site.run(20)
     site.revive(0)
-    site.peer.forget_seqno(site.poles[0].station.node)
+    peer.set_seqno(site.poles[0].station.node, 0)
     began = site.world.now
     site.run(300)
     late = [pole.id for pole in site.poles if not pole.root and min(list(pole.records.values()) + [began]) < began - 60000000]

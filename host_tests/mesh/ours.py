@@ -71,6 +71,6 @@ def moved(node, channel, now):
     node.move(channel, now)
 
 
-def forget_seqno(node):
-    """Let a root count its waves from 0."""
-    node.routes.own = 0
+def set_seqno(node, seqno):
+    """Let a root count its waves on from a number."""
+    node.routes.own = seqno

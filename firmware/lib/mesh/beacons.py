@@ -23,6 +23,8 @@ _PASS_MS = const(30)
 _PASS_SPREAD_MS = const(570)
 _HURRY_MS = const(20)
 _HURRY_SPREAD_MS = const(180)
+_MINUTE_MS = const(60000)
+_AHEAD = const(1440)  # waves, that a seqno may be ahead of the minutes
 _GAP_MS = const(1000)  # between beacons that hurry; doubled with each, until a wave begins after a calm minute
 _AGAIN_MS = const(2000)  # after the loss of a route
 _CALM_MS = const(60000)
@@ -63,6 +65,9 @@ class Beacons:
         """Begin a wave, at a root."""
         routes = self._node.routes
         routes.own = routes.own + 1 & 0xFFFF
+        ms = self._node.nettime.read(now)
+        if ms is not None and (routes.own - ms // _MINUTE_MS & 0xFFFF) > _AHEAD:
+            routes.own = ms // _MINUTE_MS & 0xFFFF  # newer than all before a reboot
         self._wave = later(now, _WAVE_MS)
         self._spread(now, 0)
 

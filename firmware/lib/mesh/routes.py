@@ -15,6 +15,8 @@ from lib.mesh.links import STALE_MS, Links
 from lib.mesh.ticks import diff
 
 _SWITCH = const(150)  # so much better, ETX x 100, and the parent is changed
+_DOUBT = const(300)  # so much dearer is a root whose way was lost; doubled each time it is lost again
+_DOUBT_MOST = const(9600)
 _ROOTS = const(8)  # whose feasibility distance is kept
 
 
@@ -34,6 +36,8 @@ class Routes:
         self.root = me if is_root else 0
         self.own = 0  # a root's sequence number
         self.load = 0  # what a root adds to its cost: it is busy, or its uplink is down
+        self._doubt = None  # [root, seqno, cost]: parents were lost that led to this root, nothing newer came of it since
+        self._sought = 0  # the root whose seqno was asked for last
         self._floors = []  # [root, seqno, cost], the one used last at the end
 
     def seqno(self):
@@ -98,10 +102,11 @@ class Routes:
         before = best = self.parent
         if before and not (self.usable(before, now) and self.feasible(before)):
             best = None
-        least = best.cost + best.link() - _SWITCH if best else NEVER
+            self._lost()
+        least = self._dear(best) - _SWITCH if best else 2 * NEVER
         for one in self.links.all:
             if one is not before and self.usable(one, now):
-                cost = one.cost + one.link()
+                cost = self._dear(one)
                 if cost < least and self.feasible(one):
                     best = one
                     least = cost
@@ -109,14 +114,31 @@ class Routes:
         self.root = best.root if best else 0
         return best is not before
 
+    def _lost(self):
+        """The parent is lost: the next that leads to the same root, and knows nothing newer, may be a way to nowhere."""
+        floor = self._floor(self.root)
+        if floor:
+            before = self._doubt
+            again = before and before[0] == floor[0] and not newer(floor[1], before[1])
+            self._doubt = [floor[0], floor[1], min(2 * before[2], _DOUBT_MOST) if again else _DOUBT]
+
+    def _dear(self, one):
+        """Return the cost by this neighbour, as it is compared."""
+        doubt = self._doubt
+        cost = one.cost + one.link()
+        return cost + doubt[2] if doubt and one.root == doubt[0] and not newer(one.seqno, doubt[1]) else cost
+
     def wanted(self, now):
         """Return (neighbour, root, seqno) to ask for a newer sequence number; None when nobody has a route at all."""
         best = None
-        least = NEVER
+        least = 2 * NEVER
         for one in self.links.all:
-            if self.usable(one, now) and one.cost + one.link() < least and not self.feasible(one):
-                best = one
-                least = one.cost + one.link()
+            if self.usable(one, now) and not self.feasible(one):
+                cost = one.cost + one.link() + (NEVER if one.root == self._sought else 0)  # another root first
+                if cost < least:
+                    best = one
+                    least = cost
+        self._sought = best.root if best else 0
         if not best:
             return None
         return best, best.root, self._floor(best.root)[1] + 1 & 0xFFFF

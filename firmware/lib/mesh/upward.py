@@ -12,6 +12,7 @@ from lib.mesh.ticks import diff, later
 
 _ASK_MS = const(2000)
 _CALM_MS = const(60000)
+_TOLD = bytes(4)
 _KEEPALIVE_MS = const(300000)
 _HELLO_MS = const(200)
 _HELLO_SPREAD_MS = const(8000)
@@ -126,6 +127,6 @@ class Upward:
         copy[BODY:end] = frame[BODY:end]
         copy[BODY + 4] = hops + 1
         if cost <= self._node.routes.cost():
-            self._node.beacons.hurry(now)  # who is further away should not be cheaper
+            self._node.outbox.asked(source, _TOLD, now)  # who is further away should not be cheaper
         return True
 
