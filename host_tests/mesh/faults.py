@@ -1,4 +1,4 @@
-"""What goes wrong in the field, as scripts on a simulated site. Each returns what is wrong afterwards: a list, best empty.
+"""What goes wrong in the field, as scripts on a simulated site. Each returns a list of what is wrong afterwards.
 
     faults.kill_relay(ours, "grid", 30, seed=1)
 
@@ -103,7 +103,7 @@ def asymmetric(peer, kind, n, seed):
     site.air.heed()
     site.links = site.places.usable()
     site.paths()
-    for _, child, parent in links:
+    for _, child, _ in links:
         site.watch(child, "one way")
         site.watched[child + 1] = "one way", site.world.now
     site.run(600)
@@ -160,7 +160,8 @@ def root_seqno_0(peer, kind, n, seed):
     peer.set_seqno(site.poles[0].station.node, 0)
     began = site.world.now
     site.run(300)
-    late = [pole.id for pole in site.poles if not pole.root and min(list(pole.records.values()) + [began]) < began - 60000000]
+    oldest = [min(list(pole.records.values()) + [began]) for pole in site.poles]
+    late = [pole.id for pole, us in zip(site.poles, oldest) if us < began - 60000000]
     return (["%s have delivered nothing" % late] if late else []) + _wrong(site)
 
 

@@ -36,7 +36,8 @@ def _late(now, then):
 def look(frame):
     """Return what a frame is to the judge: is it a beacon, its origin, hops taken, its key, which repetition it is."""
     kind = frame[0]
-    return False, frame[1] << 8 | frame[2], HOPS - frame[9], (frame[1:3] + frame[10:14] if kind & 15 == DATA else None), kind >> 4
+    key = frame[1:3] + frame[10:14] if kind & 15 == DATA else None
+    return False, frame[1] << 8 | frame[2], HOPS - frame[9], key, kind >> 4
 
 
 class Node:

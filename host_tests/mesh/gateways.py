@@ -7,8 +7,8 @@
     site.report()              # a dict of figures
 
 A pole stores a batch of records each `every_s` (180 bytes, that is 8-10 meters), keeps it until the root has
-acknowledged it, and offers the newest first while it is fresh, then the oldest. A root has each batch 50-300 ms later at
-the broker (PUBACK) and confirms it then. A batch counts as delivered when the broker has it; its latency is the time
+acknowledged it, and offers the newest first while it is fresh, then the oldest. A root has each batch 50-300 ms later
+at the broker (PUBACK) and confirms it then. A batch counts as delivered when the broker has it; its latency is the time
 from its making to the root. All that a reboot must not lose is in `Pole`; the node of the mesh is made anew.
 """
 
@@ -471,7 +471,7 @@ class Site:
         n = len(self.poles)
         now = self.world.now
         waits, silent = [], 0
-        for dst, asked, there, back in self.asked.values():
+        for dst, asked, _, back in self.asked.values():
             without = self.without(dst - 1, asked, back or now)
             if back is not None:
                 waits.append((back - asked - without) // 1000)
@@ -482,7 +482,7 @@ class Site:
             late = [us for us in self.pending[origin].values() if us > since]
             if late:
                 self.delays.setdefault(name, []).append((now - min(late)) // 1000)
-        first = len(self.firsts)
+        first, whole = len(self.firsts), len(self.formed) >= n - self.places.roots
         events = {}
         for pole in self.poles:
             for code in pole.events:
@@ -496,7 +496,7 @@ class Site:
             "latency_p95_ms": part(self.latencies, 95),
             "latency_p99_ms": part(self.latencies, 99),
             "latency_max_ms": part(self.latencies, 100),
-            "formation_s": (max(self.formed.values()) - self.booted_us) / 1e6 if len(self.formed) >= n - self.places.roots else None,
+            "formation_s": (max(self.formed.values()) - self.booted_us) / 1e6 if whole else None,
             "beacons_per_min": beacons * 60 / steady_s / n,
             "beacons_any_minute": self.worst_minute,
             "frames_per_min": (self.air.frames - self.rate[3]) * 60 / steady_s / n,

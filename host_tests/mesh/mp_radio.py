@@ -80,7 +80,7 @@ def test_airtime_is_that_of_1_megabit_with_its_preamble():
 
 def test_a_strong_station_is_heard_a_weak_one_half_the_time_a_faint_one_never():
     world, made, ears = air((0, -60, -94, -110), (-60, 0, -60, -60), (-94, -60, 0, -60), (-110, -60, -60, 0))
-    for i in range(400):
+    for _ in range(400):
         say(made, 0)
         world.run(world.now + 100000)
     strong, weak, faint = (len(ear.heard) for ear in ears[1:])
@@ -122,7 +122,7 @@ def test_who_is_heard_is_waited_for_and_who_is_hidden_collides():
     lost = []
     for between in (-60, -120):
         world, made, ears = air((0, -70, between), (-70, 0, -70), (between, -70, 0))
-        for i in range(200):
+        for _ in range(200):
             at = world.now
             for station in (0, 2):
                 made.send(made.stations[station], None, b"x" * 200)
@@ -133,7 +133,7 @@ def test_who_is_heard_is_waited_for_and_who_is_hidden_collides():
 
 def test_of_two_at_once_the_one_that_is_8_db_stronger_is_heard():
     world, made, ears = air((0, -60, -120), (-60, 0, -80), (-120, -80, 0))
-    for i in range(100):
+    for _ in range(100):
         at = world.now
         for station in (0, 2):
             made.send(made.stations[station], None, b"x" * 200)

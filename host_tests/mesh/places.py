@@ -63,7 +63,7 @@ class Places:
 
 def hops(links, sources, alive):
     """Return a dict: the hops from each station that is in reach, over stations in `alive`, to the nearest source."""
-    found = {source: 0 for source in sources}
+    found = dict.fromkeys(sources, 0)
     row = list(sources)
     while row:
         row, before = [], row

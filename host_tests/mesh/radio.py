@@ -13,8 +13,7 @@ Levels are in 0.1 dBm, times in us.
 
 import random
 from array import array
-from math import exp, log, log10, pi, sqrt
-from math import cos as _cos
+from math import cos, exp, log, log10, pi, sqrt
 
 TX_DBM = 24  # 20 dBm and the antennas
 LOSS_1M_DB = 40.2
@@ -34,7 +33,7 @@ NEXT_CHANNEL = 150  # 0.1 dB that a neighbouring channel is weaker; nothing is h
 
 def gauss():
     """Return a normally distributed number."""
-    return sqrt(-2 * log(1 - random.random())) * _cos(2 * pi * random.random())
+    return sqrt(-2 * log(1 - random.random())) * cos(2 * pi * random.random())
 
 
 def airtime(size):
@@ -167,7 +166,7 @@ class Station:
 
 
 class Air:
-    """The medium. `levels` as of levels(); `good_s`, `bad_s`: how long a receiver is free of noise, and how long not."""
+    """The medium. `table`: as of levels(); `good_s`, `bad_s`: how long a receiver has no noise, and how long it has."""
 
     def __init__(self, world, table, good_s=60, bad_s=2):
         self.world, self.levels = world, table
@@ -192,7 +191,8 @@ class Air:
 
     def heed(self):
         """Take in that `levels` has changed."""
-        self._hear = [[j for j, level in enumerate(row) if j != i and level > DEAF] for i, row in enumerate(self.levels)]
+        rows = self.levels
+        self._hear = [[j for j, level in enumerate(rows[i]) if j != i and level > DEAF] for i in range(len(rows))]
 
     def send(self, station, mac, frame):
         """A program hands over a frame: to one mac, or to all (None)."""

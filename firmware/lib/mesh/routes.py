@@ -36,7 +36,7 @@ class Routes:
         self.root = me if is_root else 0
         self.own = 0  # a root's sequence number
         self.load = 0  # what a root adds to its cost: it is busy, or its uplink is down
-        self._doubt = None  # [root, seqno, cost]: parents were lost that led to this root, nothing newer came of it since
+        self._doubt = None  # [root, seqno, cost]: parents were lost that led to this root, and nothing newer is known
         self._sought = 0  # the root whose seqno was asked for last
         self._floors = []  # [root, seqno, cost], the one used last at the end
 
@@ -115,7 +115,7 @@ class Routes:
         return best is not before
 
     def _lost(self):
-        """The parent is lost: the next that leads to the same root, and knows nothing newer, may be a way to nowhere."""
+        """The parent is lost: another that leads to the same root, and knows nothing newer, may be a way to nowhere."""
         floor = self._floor(self.root)
         if floor:
             before = self._doubt

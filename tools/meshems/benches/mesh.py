@@ -210,7 +210,8 @@ def _table(runs: Mapping[Key, Mapping[str, Any]], n: int) -> Table:
 
 
 def _faults(runs: Mapping[Key, Mapping[str, Any]]) -> Report:
-    shown = Table("fault", *(f"{kind} {n}" for n in FAULT_SIZES for kind in KINDS), title="Faults", title_justify="left")
+    sites = [f"{kind} {n}" for n in FAULT_SIZES for kind in KINDS]
+    shown = Table("fault", *sites, title="Faults", title_justify="left")
     failed = 0
     for name in FAULTS:
         row = [runs[OURS, kind, n, 1, f"fault-{name}"]["wrong"] for n in FAULT_SIZES for kind in KINDS]
