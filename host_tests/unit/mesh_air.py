@@ -16,7 +16,7 @@ from lib.mesh.node import Node
 
 SECRET = bytes(range(32))
 WRAP = (1 << 30) - 1
-MS_2020 = 216 * 86400000
+MS_2020 = (4 * 65536 + 100) * 60000  # a root's seqno begins at 100
 LATENCY = 3
 
 

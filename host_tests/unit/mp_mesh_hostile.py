@@ -124,7 +124,7 @@ def test_a_member_with_an_impossible_cost_is_not_believed():
 
 def test_a_member_that_attracts_everything_and_drops_it_is_left_again():
     air, nodes = chain(3)
-    air.run(9000)
+    air.run(25000)
     node, liar = nodes[2], Insider(50)
     air.nodes[50] = Mute()
     air.reach = lambda a, b: abs(a - b) == 1 or {a, b} == {3, 50}
@@ -134,7 +134,7 @@ def test_a_member_that_attracts_everything_and_drops_it_is_left_again():
     node.upward.choose(air.now)
     assert node.parent_id() == 50
     assert node.offer(1, b"x", air.now)
-    air.until(lambda: node.app.ackeds, 30000)
+    air.until(lambda: node.app.ackeds, 20000)
     assert node.parent_id() == 2 and node.counts[counts.SILENT]
 
 
@@ -214,6 +214,6 @@ def test_whatever_a_member_signs_nothing_is_raised_and_memory_is_bounded():
                 if node.next(air.now):
                     node.on_sent(random.randrange(2) == 0, air.now)
         gc.collect()
-        assert gc.mem_alloc() - live < 3000, gc.mem_alloc() - live
+        assert gc.mem_alloc() - live < 8000, gc.mem_alloc() - live
         assert len(node.guard.members.rows) <= 256 and len(node.routes.links.all) <= 24
         assert node.app.batches == [] and node.app.commands == []

@@ -212,7 +212,7 @@ def test_a_parent_that_acknowledges_and_does_not_forward_is_left():
     air.add(1, root=True)
     poles = [air.add(ident) for ident in (2, 3, 4)]
     air.until(lambda: all(pole.routes.root for pole in poles))
-    air.run(9000)
+    air.run(25000)
     far = poles[2]
     hung = air.nodes[far.parent_id()]
     hung.on_rx = lambda frame, rssi, now, mac: None

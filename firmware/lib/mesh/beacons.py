@@ -11,6 +11,7 @@ from micropython import const
 
 from lib.mesh import counts
 from lib.mesh.frames import BEACON_BODY, BODY, BUSY, LACKS, NEVER, PULL, ROOT, TIMED, UPLINK
+from lib.mesh.links import DEAD
 from lib.mesh.nettime import NEVER as TIMELESS
 from lib.mesh.queue import LONG
 from lib.mesh.routes import newer
@@ -27,6 +28,7 @@ _MINUTE_MS = const(60000)
 _AHEAD = const(1440)  # waves, that a seqno may be ahead of the minutes
 _GAP_MS = const(1000)  # between beacons that hurry; doubled with each, until a wave begins after a calm minute
 _AGAIN_MS = const(2000)  # after the loss of a route
+_LEAST_MS = const(400)  # between any two
 _CALM_MS = const(60000)
 _GAP_MOST_MS = const(32000)
 _CHANGED = const(200)  # cost that children should hear of
@@ -45,6 +47,7 @@ class Beacons:
         self._last = None
         self._number = 0
         self._told = NEVER  # cost that was advertised last
+        self._root = 0  # likewise
         self._uplinked = False  # likewise
         self._passed = None  # (root, seqno) whose wave was passed on
 
@@ -60,6 +63,14 @@ class Beacons:
         if self._due is None or diff(due, self._due) < 0:
             self._due = due
             self._gap = min(2 * self._gap, _GAP_MOST_MS)
+
+    def urge(self, now):
+        """Send one in a moment, however many there were."""
+        due = later(now, _HURRY_MS + self._node.rand(_HURRY_SPREAD_MS))
+        if self._last is not None and diff(later(self._last, _LEAST_MS), due) > 0:
+            due = later(self._last, _LEAST_MS)
+        if self._due is None or diff(due, self._due) < 0:
+            self._due = due
 
     def wave(self, now):
         """Begin a wave, at a root."""
@@ -102,9 +113,9 @@ class Beacons:
         """The parent is another one: tell the neighbours when it makes a difference to them."""
         node = self._node
         cost = node.routes.cost()
-        if cost == NEVER and self._told != NEVER:
-            # children must not wait: a tree that has lost its root falls apart from above, one level after the other
-            self._due = later(now, _HURRY_MS + node.rand(_HURRY_SPREAD_MS))
+        if node.routes.root != self._root:
+            # whoever relies on the old root must not wait: its tree falls apart from above, one level after the other
+            self.urge(now)
             self._second = later(now, _AGAIN_MS)
         elif abs(cost - self._told) > _CHANGED or node.uplinked() != self._uplinked:
             self.hurry(now)
@@ -115,6 +126,7 @@ class Beacons:
         routes = node.routes
         ms = node.nettime.read(now) if node.nettime.stratum != TIMELESS else None
         cost = self._told = routes.cost()
+        self._root = routes.root
         self._uplinked = node.uplinked()
         flags = (
             (PULL if cost == NEVER else 0)
@@ -154,6 +166,8 @@ class Beacons:
         if lies:
             node.notes.note(counts.LIAR, source)
             return
+        if flags & ROOT and not node.is_root:
+            node.upward.renew(source, seqno, now)
         if routes.is_root and root == node.id and newer(seqno, routes.own):
             routes.own = seqno  # from before this root's reboot
             self.wave(now)
@@ -163,11 +177,11 @@ class Beacons:
             neighbour.counted(number)
         if root != neighbour.root or newer(seqno, neighbour.seqno):
             neighbour.advanced = now
-        if neighbour.dead:
-            neighbour.dead = False
-            neighbour.fails = 2
+        neighbour.fails = min(neighbour.fails, DEAD - 2)
         if root != neighbour.root or seqno != neighbour.seqno or cost < neighbour.least:
             neighbour.least = cost
+        if neighbour.parent != parent and neighbour.parent == node.parent_id() and parent != node.id:
+            node.upward.probe(now)  # it has left the parent that is this node's too: is that one alive?
         neighbour.root = root
         neighbour.seqno = seqno
         neighbour.cost = cost
@@ -176,6 +190,8 @@ class Beacons:
         neighbour.flags = flags
         if flags & PULL and routes.root:
             self.hurry(now)
+        elif parent == node.id and not routes.root:
+            self.urge(now)  # it does not know yet
         node.upward.choose(now)
         if neighbour is routes.parent:
             self._followed(neighbour, flags, (high << 32) + low, stratum, epoch, now)

@@ -10,8 +10,8 @@ from lib.mesh.ticks import diff, later
 
 _ORDER = b"\x01\x06\x0b\x02\x03\x04\x05\x07\x08\x09\x0a\x0c\x0d"
 _LISTEN_MS = const(30000)  # without a route, before the first scan
-_BETWEEN_MS = const(10000)  # between scans, and as much again by chance: not all at once; doubled after each from then on
-_QUICK = const(4)  # scans before that
+_BETWEEN_MS = const(10000)  # between scans, and as much again by chance: not all at once
+_QUICK = const(4)  # scans; from then on that time is doubled after each
 _LISTEN_MOST_MS = const(300000)
 _DWELL_MS = const(150)  # twice on each channel
 _ASK_MS = const(1000)  # between two questions while listening; doubled

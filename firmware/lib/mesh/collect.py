@@ -28,15 +28,19 @@ class Collect:
         self._newest = array("H")
         self._safe = array("H")
         self._held = array("H")
-        self._open = []  # (origin, number, seq): taken and not confirmed
+        self._seqs = array("H")  # four a row: the batches that are held and not safe
+        self._numbers = array("I")
         self._due = {}  # origin: when its acknowledgement goes
         self._slow = {}  # origin: its way is congested
 
     def _row(self, origin):
         row = self._node.secrecy.floors.rows[origin]
-        while row >= len(self._newest):
+        while row >= len(self._newest):  # rows are added by who was heard first
             for column in (self._epoch, self._newest, self._safe, self._held):
                 column.append(0)
+            for _ in range(4):
+                self._seqs.append(0)
+                self._numbers.append(0)
         return row
 
     def arrived(self, origin, text, busy, now):
@@ -60,7 +64,6 @@ class Collect:
             self._epoch[row] = self._node.secrecy.floors.epoch(row)
             self._newest[row] = seq
             self._safe[row] = self._held[row] = 0
-            self._open = [one for one in self._open if one[0] != origin]
         back = self._newest[row] - seq & 0xFFFF
         if back >= 0x8000:
             shift = min(_SPAN, 0x10000 - back)
@@ -75,18 +78,30 @@ class Collect:
         if self._safe[row] >> back & 1:
             self._answer(origin, now, 20)
             return
-        self._open = [one for one in self._open if one[0] != origin or self._spans(row, one[2]) and one[2] != seq]
-        one = (origin, number, seq)
-        self._open.append(one)  # before the application hears of it: it may confirm at once
-        self._held[row] |= 1 << back
-        if not self._node.app.received(origin, number, kind, text[9:]):
-            self._open.remove(one)
+        slot = self._slot(row, seq)
+        if slot >= 0:
+            self._seqs[slot] = seq
+            self._numbers[slot] = number
+            self._held[row] |= 1 << back  # before the application hears of it: it may confirm at once
+        if slot < 0 or not self._node.app.received(origin, number, kind, text[9:]):
             self._held[row] &= ~(1 << back)
             self._slow[origin] = True
         self._answer(origin, now, _HELD_MS)
 
-    def _spans(self, row, seq):
-        return (self._newest[row] - seq & 0xFFFF) < _SPAN
+    def _waits(self, row, seq):
+        """Return whether a batch is held and not safe."""
+        back = self._newest[row] - seq & 0xFFFF
+        return back < _SPAN and (self._held[row] & ~self._safe[row]) >> back & 1
+
+    def _slot(self, row, seq):
+        """Return where a batch is noted until it is confirmed, -1 when there are four: no origin has more."""
+        free = -1
+        for slot in range(4 * row, 4 * row + 4):
+            if self._seqs[slot] == seq:
+                return slot
+            if not self._waits(row, self._seqs[slot]):
+                free = slot
+        return free
 
     def _answer(self, origin, now, ms):
         due = later(now, ms)
@@ -95,21 +110,18 @@ class Collect:
 
     def confirm(self, origin, number, now):
         """The brokers have a batch: acknowledge it soon, with others of that origin that come meanwhile."""
-        more = False
-        found = None
-        for one in self._open:
-            if one[0] == origin:
-                if one[1] == number:
-                    found = one
+        if origin not in self._node.secrecy.floors.rows:
+            return
+        row = self._row(origin)
+        more = found = False
+        for slot in range(4 * row, 4 * row + 4):
+            if self._waits(row, self._seqs[slot]):
+                if self._numbers[slot] == number:
+                    found = True  # else it is of an earlier life of that node, which offers it again
+                    self._safe[row] |= 1 << (self._newest[row] - self._seqs[slot] & 0xFFFF)
                 else:
                     more = True
-        if not found:
-            return  # of an earlier life of that node: it offers the batch again
-        self._open.remove(found)
-        row = self._row(origin)
-        back = self._newest[row] - found[2] & 0xFFFF
-        if back < _SPAN:
-            self._safe[row] |= 1 << back
+        if found:
             self._answer(origin, now, _MERGE_MS if more else 0)
 
     def tick(self, now, most):
@@ -121,7 +133,8 @@ class Collect:
                 row = self._row(origin)
                 credit = not self._slow.pop(origin, False)
                 text = pack(">HHHHB", self._epoch[row], self._newest[row], self._safe[row], self._held[row], credit)
-                send(self._node, origin, ACK, text, False, now)
+                if not send(self._node, origin, ACK, text, False, now):
+                    self._due[origin] = later(now, _HELD_MS)
             else:
                 most = min(most, wait)
         return most

@@ -117,8 +117,8 @@ class Custody:
             if wait <= 0:
                 if batch.state == _GONE:
                     self._pace = min(_PACE_MOST_MS, 2 * self._pace)
-                if batch.state == _GONE and batch.via and batch.via.unanswered(now):
-                    self._node.upward.silent(batch.via, now)
+                    if batch.via:
+                        self._node.upward.silent(batch.via, now)
                 self._queue(batch, now)
                 wait = diff(batch.due, now) if batch.state == _WAITS else most
             most = min(most, wait)

@@ -5,7 +5,14 @@
 
 from micropython import const
 
-BEACON, UP, DOWN, SEQREQ, LACK, FLOOD, SOLICIT, MOVE = range(1, 9)
+BEACON = const(1)
+UP = const(2)
+DOWN = const(3)
+SEQREQ = const(4)
+LACK = const(5)
+FLOOD = const(6)
+SOLICIT = const(7)
+MOVE = const(8)
 HEADER = ">BHHHHH"
 BEACON_BODY = ">HHHBHBBBBHIBBHH"  # root seqno cost hops parent flags seq channel load time(2+4) stratum epoch - config
 UP_BODY = ">HHBBHHH"  # origin root hops try cost epoch ctr

@@ -13,14 +13,15 @@ NEIGHBOURS = const(24)
 STALE_MS = const(420000)  # 3.5 waves of beacons
 _UNKNOWN = const(200)  # ETX x 100 of a link that was not tried
 _BROKEN = const(600)
-_SENDS = const(5)  # window of sends; of beacons:
-_BEACONS = const(3)
-_WEAK_DBM = const(-89)
-_PER_DB = const(12)
+_SENDS = const(5)  # in a sample
+_WEIGHT = const(5)  # of so many samples one is as heavy as
+_BEACON_WEIGHT = const(15)  # the same of samples by one beacon
+DEAD = const(4)
+_WEAK_DBM = const(-86)
+_PER_DB = const(20)
 _STRONGER_DB = const(5)  # so much stronger, and a newcomer takes a neighbour's place
 _PENALTY = const(300)
 _PENALTY_MOST = const(1500)
-_BLAME_MS = const(10000)  # at most one penalty in that time
 
 
 class Neighbour:
@@ -39,16 +40,11 @@ class Neighbour:
         self.flags = 0
         self.advanced = now  # when its root's seqno moved on last
         self.etx = _UNKNOWN
-        self.dead = False  # nothing is sent there until its next beacon
-        self.fails = 0  # sends in a row that nobody acknowledged
+        self.fails = 0  # sends in a row that were not acknowledged; from DEAD on it is left alone until its next beacon
         self.penalty = 0  # for acknowledging what never arrived
         self.silent = 0  # time-outs since something last came back by this way
-        self._blamed = now
-        self._tried = 0
-        self._acked = 0
+        self._sends = 0  # of the window: tried << 4 | acknowledged
         self._beacon = -1  # number of its last one
-        self._missed = 0
-        self._beacons = 0
 
     def hear(self, rssi, now):
         """Note that a frame was heard."""
@@ -62,42 +58,31 @@ class Neighbour:
 
     def sent(self, ok):
         """Note the fate of a frame that was sent there."""
-        self._tried += 1
-        if ok:
-            self._acked += 1
-            self.fails = 0
-        else:
-            self.fails += 1
-            if self.fails == 3:
-                self._sample(_BROKEN)
-            self.dead = self.dead or self.fails > 3
-        if self._tried == _SENDS:
-            self._sample(100 * _SENDS // self._acked if self._acked else _BROKEN)
-            self._tried = self._acked = 0
+        self._sends += 0x11 if ok else 0x10
+        self.fails = 0 if ok else self.fails + 1
+        if self.fails == DEAD - 1:
+            self._sample(_BROKEN, _WEIGHT)
+        if self._sends >> 4 == _SENDS:
+            acked = self._sends & 15
+            self._sample(100 * _SENDS // acked if acked else _BROKEN, _WEIGHT)
+            self._sends = 0
 
     def counted(self, number):
         """Note the number of a beacon that was broadcast, 0..255."""
         step = number - self._beacon & 255
-        if self._beacon < 0 or step > 16:  # the first, or it has begun anew
-            self._missed = self._beacons = 0
-        elif step:
-            self._missed += step - 1
-            self._beacons += 1
-            if self._beacons == _BEACONS:
-                self._sample(100 * (self._beacons + self._missed) // self._beacons)
-                self._missed = self._beacons = 0
+        if self._beacon >= 0 and 0 < step <= 16:  # else it is the first, or the sender has begun anew
+            self._sample(100 * step, _BEACON_WEIGHT)
         self._beacon = number
 
-    def _sample(self, etx):
-        self.etx = (self.etx * 4 + etx) // 5
+    def _sample(self, etx, weight):
+        self.etx = (self.etx * (weight - 1) + etx) // weight
 
-    def unanswered(self, now):
+    def unanswered(self):
         """Note an end-to-end time-out of what this neighbour acknowledged; return whether it now counts as dearer."""
         self.silent += 1
-        if self.silent < 2 or self.penalty and diff(now, self._blamed) < _BLAME_MS:
+        if self.silent < 2:
             return False
-        self.silent = 0
-        self._blamed = now
+        self.silent = -1  # the next penalty needs one more: others' frames are on their way still
         self.penalty = min(_PENALTY_MOST, self.penalty + _PENALTY)
         return True
 

@@ -1,6 +1,7 @@
 """The time of the network: ms since 2020, from the parent's beacons, set at a root.
 
-A beacon's time is that of its being handed to the radio. Half of a small difference is corrected, a large one is
+A beacon's time is that of its being handed to the radio. Of a small difference half is corrected when this node is
+behind, and at most what crystals drift when it seems to be ahead: on the way a beacon only gets older. A large one is
 stepped; a root that steps its own time begins a new clock epoch, so that everybody steps in that wave. A step of more
 than a day is refused until a second wave says the same.
 """
@@ -10,6 +11,7 @@ from micropython import const
 from lib.mesh.ticks import diff
 
 _AIR_MS = const(2)  # from handing over to interrupt
+_DRIFT_MS = const(3)  # of two crystals between two beacons
 _STEP_MS = const(500)
 _DAY_MS = const(86400000)
 _AGREE_MS = const(2000)
@@ -71,7 +73,8 @@ class NetTime:
             if epoch != self.epoch or not -_STEP_MS <= error <= _STEP_MS:
                 self._base = ms
             else:
-                self._base += error // 2
+                # on the air a beacon can only get older: what is behind counts less
+                self._base += (error + 1) // 2 if error > 0 else max(error // 2, -_DRIFT_MS)
         self._claim = None
         self.stratum = min(stratum + 1, NEVER - 1)
         self.epoch = epoch

@@ -87,7 +87,7 @@ class Node:
         elif kind == SEQREQ and alone:
             self.upward.sought(frame, source, now)
         elif kind == SOLICIT:
-            if self.routes.root:
+            if self.routes.root and any(frame[BODY : BODY + 4]):  # zeros only ask for the acknowledgement
                 self.outbox.asked(source, frame[BODY : BODY + 4], now)
         elif kind == MOVE:
             if not self.routes.root or source == self.parent_id():
@@ -126,7 +126,7 @@ class Node:
             most = self.collect.tick(now, most)
             most = self.orders.tick(now, most)
         elif routed:
-            self.upward.greet(now)
+            most = self.upward.tick(now, most)
         if not self.nettime.told:
             self.nettime.told = True
             self.app.time(self.nettime.read(now), self.nettime.bound(), self.nettime.epoch)
@@ -140,6 +140,8 @@ class Node:
         self.nettime.settle(now)
         self.notes.minute()
         self.outbox.answers_left = ANSWERS
+        if not self.routes.root:
+            self.queue.drop_up()
         self.upward.choose(now)
 
     # what the parts ask of each other

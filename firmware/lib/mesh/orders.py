@@ -1,6 +1,6 @@
 """A root: commands on their way, each until its answer has come or its time is over.
 
-First along the way that the node's frames came, twice; then as a flood: a tree that has just moved cannot be trusted.
+First along the way that the node's frames came, then as a flood: a tree that has just moved cannot be trusted.
 """
 
 from struct import pack, unpack_from
@@ -73,7 +73,7 @@ class Orders:
                 self._node.app.unreached(order.to, order.ident)
                 continue
             if diff(order.due, now) <= 0:
-                flood = order.tries > 1 or not self._node.guard.members.via(order.to)
+                flood = order.tries > 0 or not self._node.guard.members.via(order.to)
                 if down.send(self._node, order.to, COMMAND, order.text, flood, now):
                     order.tries += 1
                     wait = min(_MOST_MS, _FIRST_MS * 3 ** min(order.tries - 1, 8) // 2 ** min(order.tries - 1, 8))

@@ -153,6 +153,8 @@ class Outbox:
         neighbour = node.routes.links.get(self._to)
         if neighbour and self._kind != LACK:
             neighbour.sent(ok)
+            if ok:
+                node.upward.proved(neighbour)
             if neighbour.fails > 2:
                 node.upward.choose(now)
         if slot < 0:
@@ -164,8 +166,7 @@ class Outbox:
                 node.custody.sent(owner, neighbour, not queue.tries[slot], now)
             elif neighbour and queue.kind[slot] == UP and queue.frame(slot)[BODY + 5] & 0x7F and not queue.tries[slot]:
                 # its origin repeats it: what went this way before was not answered
-                if neighbour.unanswered(now):
-                    node.upward.silent(neighbour, now)
+                node.upward.silent(neighbour, now)
             queue.free(slot)
         elif not queue.failed(slot, now):
             node.notes.note(counts.LOST_WAY)

@@ -97,6 +97,12 @@ class Queue:
         self._due[slot] = later(now, _WAIT_MS + self._rand(min(_SPREAD_MOST_MS, _SPREAD_MS << tries)))
         return True
 
+    def drop_up(self):
+        """Give up what others have sent up: there is no route, and their origins send it again."""
+        for slot in range(SIZE):
+            if self.kind[slot] == UP and not self.owner[slot]:
+                self.free(slot)
+
     def owned(self, owner):
         """Return the slot of an own batch, -1 when it is not here."""
         for slot in range(SIZE):

@@ -11,10 +11,11 @@ numbers are compared as serial numbers of 16 bits (RFC 1982).
 from micropython import const
 
 from lib.mesh.frames import NEVER
-from lib.mesh.links import STALE_MS, Links
+from lib.mesh.links import DEAD, STALE_MS, Links
 from lib.mesh.ticks import diff
 
 _SWITCH = const(150)  # so much better, ETX x 100, and the parent is changed
+_DEARER = const(400)  # one that was better is followed until it is so much dearer: then its root is gone
 _DOUBT = const(300)  # so much dearer is a root whose way was lost; doubled each time it is lost again
 _DOUBT_MOST = const(9600)
 _ROOTS = const(8)  # whose feasibility distance is kept
@@ -36,7 +37,7 @@ class Routes:
         self.root = me if is_root else 0
         self.own = 0  # a root's sequence number
         self.load = 0  # what a root adds to its cost: it is busy, or its uplink is down
-        self._doubt = None  # [root, seqno, cost]: parents were lost that led to this root, and nothing newer is known
+        self._doubt = None  # [root, seqno, cost]: parents that led to it were lost, nothing newer was heard of it since
         self._sought = 0  # the root whose seqno was asked for last
         self._floors = []  # [root, seqno, cost], the one used last at the end
 
@@ -78,18 +79,23 @@ class Routes:
                 return floor
         return None
 
+    def newest(self, root):
+        """Return the newest sequence number of a root that was ever advertised from here, -1 when none was."""
+        floor = self._floor(root)
+        return floor[1] if floor else -1
+
     def feasible(self, one):
         """Return whether what a neighbour advertises cannot come from here."""
         floor = self._floor(one.root)
         if not floor or newer(one.seqno, floor[1]):
             return True
-        return one.seqno == floor[1] and one.least < floor[2]
+        return one.seqno == floor[1] and one.least < floor[2] and one.cost < floor[2] + _DEARER
 
     def usable(self, one, now):
         """Return whether a neighbour has a route that is alive and does not lead through here."""
         return (
             one.root
-            and not one.dead
+            and one.fails < DEAD
             and one.cost + one.link() < NEVER
             and one.parent != self.me
             and diff(now, one.advanced) <= STALE_MS
@@ -103,7 +109,7 @@ class Routes:
         if before and not (self.usable(before, now) and self.feasible(before)):
             best = None
             self._lost()
-        least = self._dear(best) - _SWITCH if best else 2 * NEVER
+        least = self._dear(best) - (0 if best.penalty else _SWITCH) if best else 2 * NEVER
         for one in self.links.all:
             if one is not before and self.usable(one, now):
                 cost = self._dear(one)
@@ -115,12 +121,13 @@ class Routes:
         return best is not before
 
     def _lost(self):
-        """The parent is lost: another that leads to the same root, and knows nothing newer, may be a way to nowhere."""
+        """The parent is lost: the next one that leads to this root, and knows nothing newer, may lead nowhere."""
         floor = self._floor(self.root)
         if floor:
             before = self._doubt
             again = before and before[0] == floor[0] and not newer(floor[1], before[1])
-            self._doubt = [floor[0], floor[1], min(2 * before[2], _DOUBT_MOST) if again else _DOUBT]
+            cost = min(2 * before[2], _DOUBT_MOST) if again else _DOUBT
+            self._doubt = [floor[0], floor[1], cost]
 
     def _dear(self, one):
         """Return the cost by this neighbour, as it is compared."""

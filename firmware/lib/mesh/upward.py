@@ -5,16 +5,18 @@ from struct import pack, pack_into, unpack_from
 from micropython import const
 
 from lib.mesh import counts
-from lib.mesh.frames import ALL, BODY, HELLO, HOPS, LIMIT, MIC, SEQREQ, TAG, UP, UP_BODY, UP_SEALED
+from lib.mesh.frames import ALL, BODY, HELLO, HOPS, LIMIT, MIC, SEQREQ, SOLICIT, TAG, UP, UP_BODY, UP_SEALED
 from lib.mesh.routes import newer
 from lib.mesh.secrecy import UPWARD
 from lib.mesh.ticks import diff, later
 
 _ASK_MS = const(2000)
 _CALM_MS = const(60000)
-_TOLD = bytes(4)
 _KEEPALIVE_MS = const(300000)
 _HELLO_MS = const(200)
+_FORMING_MS = const(20000)
+_PROBES = const(4)
+_PROBE_MS = const(100)
 _HELLO_SPREAD_MS = const(8000)
 
 
@@ -26,20 +28,28 @@ class Upward:
         self._asked = None  # when a newer seqno was asked for last
         self._gap = _ASK_MS  # at a root: between waves that were asked for
         self._hello = None  # when to say hello
+        self._formed = None  # when there was a route again, as long as nobody is blamed for what does not arrive
+        self._probes = 0  # still to be sent to the parent
+        self._probe = 0  # when the next is
         self._spoke = None  # when a frame of this node's own went up last
 
     def choose(self, now):
         """Choose the parent anew, and tell who has to know."""
+        routed = self._node.routes.parent
         if self._node.routes.select(now):
             if self._spoke is None and self._hello is None:
                 self._node.custody.routed(now)
             self._hello = later(now, _HELLO_MS + self._node.rand(_HELLO_SPREAD_MS))
+            self._probes = 0
+            if not routed:
+                self._formed = now
             self._node.beacons.changed(now)
 
     def silent(self, neighbour, now):
-        """A neighbour acknowledges what does not arrive."""
-        self._node.notes.note(counts.SILENT, neighbour.id)
-        self.choose(now)
+        """What a neighbour has acknowledged was not answered in time: when it happens again, look for another one."""
+        if self._formed is None and neighbour.unanswered():
+            self._node.notes.note(counts.SILENT, neighbour.id)
+            self.choose(now)
 
     def seek(self, now):
         """Without a route: ask for a newer sequence number."""
@@ -50,6 +60,13 @@ class Upward:
                 neighbour, root, seqno = wanted
                 self._node.outbox.say(neighbour.id, SEQREQ, pack(">HH", root, seqno))
 
+    def renew(self, root, seqno, now):
+        """A root says where it stands: one that has begun anew does not know how far it was."""
+        newest = self._node.routes.newest(root)
+        if newest >= 0 and newer(newest, seqno) and (self._asked is None or diff(now, self._asked) > _ASK_MS):
+            self._asked = now
+            self._node.outbox.say(root, SEQREQ, pack(">HH", root, newest + 1 & 0xFFFF))
+
     def sought(self, frame, source, now):
         """Somebody asks for a newer sequence number: have it, make it, or pass the question on."""
         root, seqno = unpack_from(">HH", frame, BODY)
@@ -57,7 +74,7 @@ class Upward:
         if not root or root != routes.root:
             return
         if not newer(seqno, routes.seqno()):
-            self._node.beacons.hurry(now)
+            self._node.beacons.urge(now)
         elif routes.is_root:
             if self._asked is None or diff(now, self._asked) > _CALM_MS:
                 self._gap = _ASK_MS
@@ -72,7 +89,33 @@ class Upward:
             self._asked = now
             self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
 
-    def greet(self, now):
+    def probe(self, now):
+        """Find out whether the parent is alive: until it acknowledges one, or as many as make it dead."""
+        if not self._probes:
+            self._probes = _PROBES
+            self._probe = later(now, self._node.rand(_PROBE_MS))
+
+    def proved(self, neighbour):
+        """A neighbour has acknowledged."""
+        if neighbour is self._node.routes.parent:
+            self._probes = 0
+
+    def tick(self, now, most):
+        """Probe the parent, say hello; return the ms until there is more to do, at most `most`."""
+        if self._probes:
+            wait = diff(self._probe, now)
+            if wait > 0:
+                most = min(most, wait)
+            else:
+                self._probes -= 1
+                self._probe = later(now, _PROBE_MS)
+                self._node.outbox.say(self._node.routes.parent.id, SOLICIT, bytes(4))
+        if self._formed is not None and diff(now, self._formed) > _FORMING_MS:
+            self._formed = None
+        self._greet(now)
+        return most
+
+    def _greet(self, now):
         """Say hello to the root when the way has changed, or nothing went up for five minutes."""
         if self._spoke is not None and diff(now, self._spoke) > _KEEPALIVE_MS:
             self._hello = now
@@ -126,7 +169,9 @@ class Upward:
         copy = queue.frame(slot)
         copy[BODY:end] = frame[BODY:end]
         copy[BODY + 4] = hops + 1
-        if cost <= self._node.routes.cost():
-            self._node.outbox.asked(source, _TOLD, now)  # who is further away should not be cheaper
+        if not self._node.routes.root:
+            self._node.beacons.urge(now)  # its sender does not know yet
+        elif cost <= self._node.routes.cost():
+            self._node.outbox.asked(source, bytes(4), now)  # who is further away should not be cheaper
         return True
 
