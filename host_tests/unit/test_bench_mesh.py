@@ -40,12 +40,17 @@ def test_every_bound_is_kept_where_all_runs_went_well(runs):
     assert found["mesh.node_death_p95_s_10"].value == 0.9 and found["mesh.speed_10"].value == 1800
 
 
-def test_the_figure_is_the_median_of_the_topology_where_it_is_worst(runs):
-    for seed, value in zip(mesh.SEEDS.values(), (290, 280, 310, 900, 320), strict=True):
-        runs[mesh.OURS, "line", 10, seed, "base"]["latency_p95_ms"] = value
+def test_the_figure_is_the_median_of_all_runs_and_the_worst_has_its_own(runs):
+    for seed in mesh.SEEDS.values():
+        runs[mesh.OURS, "line", 10, seed, "base"]["latency_p95_ms"] = 500 + seed
     found = named(runs)
-    assert found["mesh.latency_p95_ms_10"].value == 310 and not found["mesh.latency_p95_ms_10"].ok
-    assert found["mesh.worst_latency_p95_ms_10"].value == 900 and not found["mesh.worst_latency_p95_ms_10"].ok
+    assert found["mesh.latency_p95_ms_10"].value == 200 and found["mesh.latency_p95_ms_10"].ok
+    assert found["mesh.worst_latency_p95_ms_10"].value == 505 and found["mesh.worst_latency_p95_ms_10"].ok
+    for seed in mesh.SEEDS.values():
+        runs[mesh.OURS, "grid", 10, seed, "base"]["latency_p95_ms"] = 601
+    found = named(runs)
+    assert found["mesh.latency_p95_ms_10"].value == 503 and not found["mesh.latency_p95_ms_10"].ok
+    assert found["mesh.worst_latency_p95_ms_10"].value == 601 and not found["mesh.worst_latency_p95_ms_10"].ok
 
 
 def test_one_bad_seed_may_miss_by_twice_and_no_more(runs):
@@ -56,16 +61,15 @@ def test_one_bad_seed_may_miss_by_twice_and_no_more(runs):
 
 
 def test_what_never_came_about_misses_its_bound(runs):
-    for seed in mesh.SEEDS.values():
-        runs[mesh.OURS, "grid", 10, seed, "base"]["formation_s"] = None
-        runs[mesh.OURS, "grid", 10, seed, "zombie"]["delays"] = {}
+    runs[mesh.OURS, "grid", 10, 1, "base"]["formation_s"] = None
+    runs[mesh.OURS, "grid", 10, 2, "zombie"]["delays"] = {}
     found = named(runs)
-    assert not found["mesh.formation_s_10"].ok and not found["mesh.zombie_p99_s_10"].ok
+    assert not found["mesh.worst_formation_s_10"].ok and not found["mesh.worst_zombie_p99_s_10"].ok
 
 
 def test_the_faults_are_those_of_the_tests_and_of_the_scripts():
     tree = ast.parse((mesh.SCRIPTS / "faults.py").read_text())
-    table = next(n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "SCRIPTS")
+    table = next(n.value for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "SCRIPTS")
     scripts = [name.id for name in table.generators[0].iter.elts]
     assert scripts == list(mesh.FAULTS)
     tests = (mesh.SCRIPTS / "mp_faults.py").read_text()
