@@ -25,7 +25,6 @@ _PASS_SPREAD_MS = const(570)
 _HURRY_MS = const(20)
 _HURRY_SPREAD_MS = const(180)
 _MINUTE_MS = const(60000)
-_AHEAD = const(1440)  # waves, that a seqno may be ahead of the minutes
 _GAP_MS = const(1000)  # between beacons that hurry; doubled with each, until a wave begins after a calm minute
 _AGAIN_MS = const(2000)  # after the loss of a route
 _LEAST_MS = const(400)  # between any two
@@ -49,6 +48,7 @@ class Beacons:
         self._told = NEVER  # cost that was advertised last
         self._root = 0  # likewise
         self._uplinked = False  # likewise
+        self._dated = False  # at a root: the seqno was set by the time of day
         self._passed = None  # (root, seqno) whose wave was passed on
 
     def due(self, now):
@@ -77,8 +77,10 @@ class Beacons:
         routes = self._node.routes
         routes.own = routes.own + 1 & 0xFFFF
         ms = self._node.nettime.read(now)
-        if ms is not None and (routes.own - ms // _MINUTE_MS & 0xFFFF) > _AHEAD:
-            routes.own = ms // _MINUTE_MS & 0xFFFF  # newer than all before a reboot
+        if ms is not None and not self._dated:
+            self._dated = True
+            if newer(ms // _MINUTE_MS & 0xFFFF, routes.own):
+                routes.own = ms // _MINUTE_MS & 0xFFFF  # two a wave: newer than all before the reboot
         self._wave = later(now, _WAVE_MS)
         self._spread(now, 0)
 

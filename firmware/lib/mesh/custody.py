@@ -17,7 +17,7 @@ _SPAN = const(16)  # sequence numbers that an acknowledgement covers
 _RTO_MS = const(3000)
 _RTO_MOST_MS = const(120000)
 _EARLY_MS = const(1500)  # a later one has arrived, and this one is older than that: it is lost
-_HELD_MS = const(30000)  # a root has it and waits for its broker
+_HELD_MS = const(15000)  # a root has it and waits for its broker
 _PACE_MS = const(2000)  # between batches of a backlog
 _PACE_MOST_MS = const(16000)  # doubled with each time-out
 _BURST = const(4)
@@ -139,6 +139,13 @@ class Custody:
             if batch.seq % 255 + 1 == owner:
                 return batch
         return None
+
+    def moved(self, now):
+        """The route leads to another root, which knows nothing of what the one before holds."""
+        for batch in self._batches:
+            if batch.state == _HELD:
+                batch.state = _WAITS
+                batch.due = later(now, self._node.rand(_EARLY_MS))
 
     def sent(self, owner, neighbour, smooth, now):
         """The parent has acknowledged the frame of a batch; `smooth`: the first time it was sent there.

@@ -36,6 +36,7 @@ class Upward:
     def choose(self, now):
         """Choose the parent anew, and tell who has to know."""
         routed = self._node.routes.parent
+        root = self._node.routes.root
         if self._node.routes.select(now):
             if self._spoke is None and self._hello is None:
                 self._node.custody.routed(now)
@@ -43,6 +44,8 @@ class Upward:
             self._probes = 0
             if not routed:
                 self._formed = now
+            if self._node.routes.root not in (0, root):
+                self._node.custody.moved(now)
             self._node.beacons.changed(now)
 
     def silent(self, neighbour, now):
