@@ -141,11 +141,13 @@ class Custody:
         return None
 
     def moved(self, now):
-        """The route leads to another root, which knows nothing of what the one before holds."""
+        """The route leads to another root: it knows nothing of what is on its way to the one before, or held there."""
         for batch in self._batches:
-            if batch.state == _HELD:
-                batch.state = _WAITS
-                batch.due = later(now, self._node.rand(_EARLY_MS))
+            due = later(now, _EARLY_MS + self._node.rand(_RTO_MS))
+            if batch.state > _QUEUED and diff(due, batch.due) < 0:
+                batch.due = due
+                batch.tries = 1
+                batch.via = None
 
     def sent(self, owner, neighbour, smooth, now):
         """The parent has acknowledged the frame of a batch; `smooth`: the first time it was sent there.
@@ -154,7 +156,7 @@ class Custody:
         """
         batch = self._owned(owner)
         if batch and batch.state == _QUEUED:
-            rto = min(_RTO_MOST_MS, _RTO_MS << (max(0, batch.tries - 2) if smooth else batch.tries + 1))
+            rto = min(_RTO_MOST_MS, _RTO_MS << (max(0, batch.tries - 2) if smooth else batch.tries))
             batch.state = _GONE
             batch.tries += 1
             batch.via = neighbour if smooth else None
