@@ -291,7 +291,6 @@ class Site:
         self.firsts, self.repeats = set(), set()
         self.latencies = array("I")
         self.rate = [self.world.now, sum(pole.beacons for pole in self.poles), self.air.used_us, self.air.frames]
-        self.worst_minute = 0
 
     def move_root(self, index, channel):
         """A root's access point goes to another channel."""
