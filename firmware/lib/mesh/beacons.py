@@ -197,7 +197,7 @@ class Beacons:
         node.upward.choose(now)
         if neighbour is routes.parent:
             self._followed(neighbour, flags, (high << 32) + low, stratum, epoch, now)
-            if channel and channel != node.channel.at:
+            if channel:
                 node.channel.beacon(channel, now)
 
     def _followed(self, parent, flags, ms, stratum, epoch, now):
