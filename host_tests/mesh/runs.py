@@ -14,8 +14,8 @@ import time
 from gateways import Site
 
 WARM_S = 240
-STEADY_S = {10: 3600, 30: 1800, 50: 1800, 100: 1200}
-KILLS = {10: 4, 30: 4, 50: 4, 100: 3}
+STEADY_S = {10: 3600, 30: 1800, 50: 1500, 100: 900}
+KILLS = {10: 4, 30: 4, 50: 3, 100: 2}
 COMMANDS_S = 20
 DRAIN_S = 900
 
@@ -52,30 +52,30 @@ def _each(peer, kind, n, seed, name, times, harm, seconds, after_s):
     return site
 
 
-def death(peer, kind, n, seed, seconds=None):
+def death(peer, kind, n, seed, times=None):
     """Return a site in which the busiest forwarder died, for 70 s, several times."""
-    return _each(peer, kind, n, seed, "death", KILLS[n], "kill", 70, 130)
+    return _each(peer, kind, n, seed, "death", times or KILLS[n], "kill", 70, 130)
 
 
-def roots(peer, kind, n, seed, seconds=None):
+def roots(peer, kind, n, seed, times=None):
     """Return a site in which one of two roots died for two minutes, then the other."""
-    return _each(peer, kind, n, seed, "roots", 2, "kill", 120, 240)
+    return _each(peer, kind, n, seed, "roots", times or 2, "kill", 120, 240)
 
 
-def zombie(peer, kind, n, seed, seconds=None):
+def zombie(peer, kind, n, seed, times=None):
     """Return a site in which the busiest forwarder hung for three minutes, several times."""
-    return _each(peer, kind, n, seed, "zombie", KILLS[n] - 1, "hang", 180, 180)
+    return _each(peer, kind, n, seed, "zombie", times or KILLS[n], "hang", 180, 60)
 
 
 RUNS = {"base": base, "burst": burst, "death": death, "roots": roots, "zombie": zombie}
 
 
-def main(peer, kind, n, seed, name, seconds=None):
-    """Do one run and print what came of it."""
-    peer, n, seed, seconds = __import__(peer), int(n), int(seed), seconds and int(seconds)
+def main(peer, kind, n, seed, name, much=None):
+    """Do one run and print what came of it; `much`: the seconds of a steady time, or the number of deaths."""
+    peer, n, seed, much = __import__(peer), int(n), int(seed), much and int(much)
     began = time.clock()
     if name in RUNS:
-        site = RUNS[name](peer, kind, n, seed, seconds)
+        site = RUNS[name](peer, kind, n, seed, much)
         ready_s = site.world.now // 1000000
         site.drain(DRAIN_S)
         said = site.report()

@@ -30,7 +30,7 @@ KINDS = ("grid", "line", "dense")
 SEEDS = {"anna": 1, "boris": 2, "clara": 3, "dora": 4, "emil": 5}
 RUNS = ("base", "burst", "death", "roots", "zombie")
 OURS, PEER = "ours", "flooding"
-PEER_RUNS = {"base": 300, "death": None, "roots": None, "zombie": None}  # of the first seed, in the grid; s of `base`
+PEER_RUNS = {"base": 300, "death": 1, "roots": 1, "zombie": 1}  # of the first seed, in the grid: s, or deaths
 FAULT_SIZES = (10, 50)
 FAULTS = (
     "kill_relay", "kill_only_root", "kill_one_of_two", "zombie", "asymmetric", "channel_move", "clock_step", "wiped",
@@ -95,8 +95,7 @@ def run(say: Callable[[str], None]) -> Iterator[Report]:
     for n in reversed(SIZES):  # the long ones first
         jobs += [(OURS, kind, str(n), str(seed), name) for name in RUNS for kind in KINDS for seed in SEEDS.values()]
         jobs += [
-            (PEER, "grid", str(n), str(SEEDS["anna"]), name, *([str(seconds)] if seconds else []))
-            for name, seconds in PEER_RUNS.items()
+            (PEER, "grid", str(n), str(SEEDS["anna"]), name, str(much)) for name, much in PEER_RUNS.items()
         ]
     jobs += [(OURS, kind, str(n), "1", f"fault-{name}") for n in FAULT_SIZES for kind in KINDS for name in FAULTS]
     found = all_of(jobs, say)
