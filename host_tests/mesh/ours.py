@@ -74,3 +74,16 @@ def moved(node, channel, now):
 def set_seqno(node, seqno):
     """Let a root count its waves on from a number."""
     node.routes.own = seqno
+
+
+def table(pole, spot):
+    """Return what a gateway tells of its neighbours (docs/northbound/mesh.schema.json), with its place in metres."""
+    node = pole.station.node
+    neighbours = [
+        {"id": ident, "rssi": dbm, "etx": etx / 100, "cost": cost} for ident, dbm, etx, cost, *_ in node.neighbours()
+    ]
+    return {
+        "gatewayId": "pole-%d" % pole.id, "id": pole.id, "isRoot": pole.root, "root": node.routes.root,
+        "parent": node.parent_id(), "hops": node.routes.hops(), "cost": node.routes.cost(),
+        "channel": pole.station.channel, "neighbours": neighbours, "x": spot[0], "y": spot[1],
+    }  # fmt: skip

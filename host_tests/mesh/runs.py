@@ -4,7 +4,9 @@
 
 The runs: `base` is the steady site (a batch a minute, a command every 20 s), `burst` the same in bursts of noise,
 `death` kills the busiest forwarders, `roots` one of two roots, `zombie` hangs the busiest forwarders; `fault-NAME` is a
-script of faults.py.
+script of faults.py. `map` prints a line for each gateway instead, what it tells of its neighbours:
+
+    micropython -X heapsize=48m runs.py ours grid 50 1 map > mesh.jsonl; meshems mesh --file mesh.jsonl
 """
 
 import json
@@ -74,6 +76,11 @@ def main(peer, kind, n, seed, name, much=None):
     """Do one run and print what came of it; `much`: the seconds of a steady time, or the number of deaths."""
     peer, n, seed, much = __import__(peer), int(n), int(seed), much and int(much)
     began = time.clock()
+    if name == "map":
+        site = base(peer, kind, n, seed, much or WARM_S)
+        for pole, spot in zip(site.poles, site.places.spots):
+            print(json.dumps(peer.table(pole, spot)))
+        return
     if name in RUNS:
         site = RUNS[name](peer, kind, n, seed, much)
         ready_s = site.world.now // 1000000

@@ -69,20 +69,36 @@ def test_what_never_came_about_misses_its_bound(runs):
 
 def test_the_faults_are_those_of_the_tests_and_of_the_scripts():
     tree = ast.parse((mesh.SCRIPTS / "faults.py").read_text())
-    table = next(n.value for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "SCRIPTS")
+    assigned = {getattr(n.targets[0], "id", ""): n.value for n in tree.body if isinstance(n, ast.Assign)}
+    table = assigned["SCRIPTS"]
     scripts = [name.id for name in table.generators[0].iter.elts]
     assert scripts == list(mesh.FAULTS)
     tests = (mesh.SCRIPTS / "mp_faults.py").read_text()
     assert all(f"faults.{name})" in tests for name in scripts)
 
 
-@pytest.mark.parametrize("peer", [mesh.PEER, mesh.OURS])
-def test_a_run_ends_with_its_figures(peer):
+def lines(*job):
+    """Return what a run prints, parsed."""
     done = subprocess.run(
-        [micropython(), "-X", mesh.HEAP, str(mesh.SCRIPTS / "runs.py"), peer, "grid", "10", "1", "base", "120"],
+        [micropython(), "-X", mesh.HEAP, str(mesh.SCRIPTS / "runs.py"), *job],
         env=dict(os.environ, MICROPYPATH=f"{paths.FIRMWARE}:{mesh.SCRIPTS}:.frozen"),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("peer", [mesh.PEER, mesh.OURS])
+def test_a_run_ends_with_its_figures(peer):
+    said = lines(peer, "grid", "10", "1", "base", "120")[-1]
     assert said["lost"] == 0 and said["made"] > 9 * 5 and said.keys() >= SAID.keys()
+
+
+def test_a_map_has_each_gateway_with_its_place_and_its_way_to_the_root():
+    nodes = {node["id"]: node for node in lines(mesh.OURS, "grid", "10", "1", "map", "120")}
+    assert len(nodes) == 10 and [node["id"] for node in nodes.values() if node["isRoot"]] == [1]
+    for node in nodes.values():
+        assert node["root"] == 1 and {"gatewayId", "x", "y", "cost", "channel"} <= node.keys()
+        if not node["isRoot"]:
+            assert node["hops"] == nodes[node["parent"]]["hops"] + 1
+            assert node["parent"] in [one["id"] for one in node["neighbours"]]
