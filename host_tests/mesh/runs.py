@@ -6,7 +6,7 @@ The runs: `base` is the steady site (a batch a minute, a command every 20 s), `b
 `death` kills the busiest forwarders, `roots` one of two roots, `zombie` hangs the busiest forwarders; `fault-NAME` is a
 script of faults.py. `map` prints a line for each gateway instead, what it tells of its neighbours:
 
-    micropython -X heapsize=48m runs.py ours grid 50 1 map > mesh.jsonl; meshems mesh --file mesh.jsonl
+    micropython -X heapsize=48m runs.py ours grid 50 1 map > mesh.jsonl; meshems mesh --dump mesh.jsonl
 """
 
 import json

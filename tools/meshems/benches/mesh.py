@@ -19,7 +19,7 @@ from typing import Any
 from rich.table import Table
 
 from meshems import paths
-from meshems.benches import rig
+from meshems.benches import mesh_heap, rig
 from meshems.benches.base import Report
 from meshems.benches.figures import Figure
 from meshems.run import interpreter
@@ -91,6 +91,9 @@ Key = tuple[str, str, int, int, str]  # peer, topology, gateways, seed, run
 
 def run(say: Callable[[str], None]) -> Iterator[Report]:
     """Measure; `say` is told how far it is. BenchError when something cannot run."""
+    with rig.Rig() as bench:
+        say("mesh: the heap of a pole and of a root")
+        yield Report(mesh_heap.measure(bench))
     jobs: list[tuple[str, ...]] = []
     for n in reversed(SIZES):  # the long ones first
         jobs += [(OURS, kind, str(n), str(seed), name) for name in RUNS for kind in KINDS for seed in SEEDS.values()]
