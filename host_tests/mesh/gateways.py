@@ -201,6 +201,7 @@ class Site:
         self.made = 0
         self.first_us = {}  # (origin, number): when a root had it first, until it is at the broker
         self.latencies = array("I")  # ms
+        self.per_hop = array("I")  # ms a hop
         self.counted_us = 0
         self.slow = 0  # delivered later than 60 s although there was a path
         self.counts = {}
@@ -289,7 +290,7 @@ class Site:
         """Begin to count anew: latencies of what is made from now on, first tries, beacons, air."""
         self.counted_us = self.world.now
         self.firsts, self.repeats = set(), set()
-        self.latencies = array("I")
+        self.latencies, self.per_hop = array("I"), array("I")
         self.rate = [self.world.now, sum(pole.beacons for pole in self.poles), self.air.used_us, self.air.frames]
 
     def move_root(self, index, channel):
@@ -388,6 +389,9 @@ class Site:
         self.formed.setdefault(origin, us)
         if made_us >= self.counted_us:
             self.latencies.append(late_us // 1000)
+            hops = self.peer.hops(self.poles[origin - 1].station.node)
+            if hops:
+                self.per_hop.append(late_us // 1000 // hops)
         if late_us > 60000000 and made_us >= 0 and late_us - self.without(origin - 1, made_us, us) > 60000000:
             self.slow += 1
         if origin in self.watched and made_us > self.watched[origin][1]:
@@ -474,7 +478,7 @@ class Site:
             without = self.without(dst - 1, asked, back or now)
             if back is not None:
                 waits.append((back - asked - without) // 1000)
-            elif now - asked - without > COMMAND_LIMIT_S * 1000000:
+            if (back or now) - asked - without > COMMAND_LIMIT_S * 1000000:
                 silent += 1
         for origin in list(self.watched):  # those are still waiting
             name, since = self.watched.pop(origin)
@@ -505,6 +509,8 @@ class Site:
             "command_p50_ms": part(waits, 50),
             "command_p95_ms": part(waits, 95),
             "command_p99_ms": part(waits, 99),
+            "latency_per_hop_p50_ms": part(self.per_hop, 50),
+            "command_60s_pct": 100 - 100 * silent / max(1, len(self.asked)),
             "commands": len(self.asked),
             "commands_silent": silent,
             "over_hop_limit": self.over,

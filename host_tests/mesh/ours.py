@@ -66,6 +66,11 @@ def parent(node):
     return node.parent_id()
 
 
+def hops(node):
+    """Return how many hops away a node's root is now; 0 when it has none, or is off."""
+    return node.routes.hops() if node and node.routes.root else 0
+
+
 def moved(node, channel, now):
     """A root's radio was taken to another channel."""
     node.move(channel, now)

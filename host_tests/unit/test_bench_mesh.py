@@ -14,7 +14,8 @@ from mp_plugin import micropython
 SAID = {
     "lost": 0, "delivered_60s_pct": 100, "first_try_pct": 99.9, "latency_p95_ms": 200, "latency_p99_ms": 500,
     "formation_s": 5, "beacons_per_min": 1.1, "beacons_any_minute": 6, "airtime_pct": 0.2, "time_error_p99_ms": 8,
-    "command_p95_ms": 300, "command_p99_ms": 900, "over_hop_limit": 0, "virtual_s": 3600, "cpu_s": 2, "depth": 3,
+    "command_p95_ms": 300, "command_p99_ms": 900, "command_60s_pct": 100, "latency_per_hop_p50_ms": 20,
+    "over_hop_limit": 0, "virtual_s": 3600, "cpu_s": 2, "depth": 3,
     "delays": {"death": [100, 900], "roots": [4000], "zombie": [9000]},
 }  # fmt: skip
 
