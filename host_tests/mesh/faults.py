@@ -11,11 +11,12 @@ from gateways import Site, part
 
 NODE_DEATH_S, ROOT_DEATH_S, ZOMBIE_S = {10: 5, 30: 8, 50: 8, 100: 10}, {10: 15, 30: 15, 50: 15, 100: 20}, 20
 FORMATION_S = {10: 15, 30: 20, 50: 20, 100: 30}
+worst = 1  # a single run may take so many times the bound of the median: 2 in the benchmark
 SETTLE_S = 240
 DRAIN_S = 1800
 BACKLOG = 192
 WEAK = -800  # 0.1 dBm: 15 dB less, and next to nothing is heard
-LIVE_P95_MS = 5000
+LIVE_P99_MS = 10000
 UDP_P99_MS = 2000
 
 
@@ -41,10 +42,10 @@ def _wrong(site, drain_s=DRAIN_S, rare=()):
 def _slower(site, name, percent, bound_s):
     """Return a list with a complaint when the first batches after a fault waited longer."""
     delays = site.report()["delays"].get(name)
-    if not delays:
-        return ["nobody was touched by %s" % name]
-    found = part(delays, percent) / 1000
-    return ["%s: p%d is %.1f s, %.0f are allowed" % (name, percent, found, bound_s)] if found > bound_s else []
+    if not delays:  # where everybody hears the root nobody forwards
+        return [] if max(site.depths.values()) < 2 else ["nobody was touched by %s" % name]
+    found, most = part(delays, percent) / 1000, worst * bound_s
+    return ["%s: p%d is %.1f s, %d are allowed" % (name, percent, found, most)] if found > most else []
 
 
 def kill_relay(peer, kind, n, seed):
@@ -91,7 +92,10 @@ def zombie(peer, kind, n, seed):
 
 
 def asymmetric(peer, kind, n, seed):
-    """Three links on which much goes up lose 15 dB that way, and so break; downward all is heard as before."""
+    """Three links on which much goes up lose 15 dB that way, and so break; downward all is heard as before.
+
+    Ten minutes later they are well again: it may be that there was no other path.
+    """
     site = _formed(peer, kind, n, seed)
     links = []
     for pole in site.poles[site.places.roots :]:
@@ -99,15 +103,12 @@ def asymmetric(peer, kind, n, seed):
         if parent >= 0 and site.air.levels[pole.station.index][parent] < WEAK:
             links.append((len(pole.carried), pole.station.index, parent))
     links = sorted(links)[-3:]
-    for _, child, parent in links:
-        site.air.levels[child][parent] -= 150
-    site.air.heed()
-    site.links = site.places.usable()
-    site.paths()
+    site.weaken(links, 150)
     for _, child, _ in links:
         site.watch(child, "one way")
         site.watched[child + 1] = "one way", site.world.now
     site.run(600)
+    site.weaken(links, -150)
     return _slower(site, "one way", 95, NODE_DEATH_S[n]) + _wrong(site)
 
 
@@ -206,8 +207,8 @@ def backlog_48h(peer, kind, n, seed):
     site.run(60)
     site.steady()
     site.drain(2 * 3600, makes=True)
-    p95 = site.report()["latency_p95_ms"]
-    return (["p95 of what is made now is %d ms" % p95] if p95 > LIVE_P95_MS else []) + _wrong(site, 600)
+    p99 = site.report()["latency_p99_ms"]
+    return (["p99 of what is made now is %d ms" % p99] if p99 > worst * LIVE_P99_MS else []) + _wrong(site, 600)
 
 
 def blackout(peer, kind, n, seed):
@@ -221,7 +222,7 @@ def blackout(peer, kind, n, seed):
         site.revive(pole.station.index)
     site.run(300)
     took = site.report()["formation_s"]
-    wrong = [] if took is not None and took <= FORMATION_S[n] else ["it took %s s to form" % took]
+    wrong = [] if took is not None and took <= worst * FORMATION_S[n] else ["it took %s s to form" % took]
     return wrong + _wrong(site)
 
 

@@ -279,6 +279,14 @@ class Site:
             if carried and origin != pole.id and self.poles[origin - 1].station.node:
                 self.watched[origin] = name, now
 
+    def weaken(self, links, tenths):
+        """Let each of `links`, (any, from, to), lose so many 0.1 dB, one way."""
+        for _, sender, receiver in links:
+            self.air.levels[sender][receiver] -= tenths
+        self.air.heed()
+        self.links = self.places.usable()
+        self.paths()
+
     def busiest(self, but=()):
         """Return the index of the station that passes on the most origins' frames, no root."""
         least = self.world.now - 3 * self.every_s * 1000000
@@ -484,7 +492,8 @@ class Site:
             name, since = self.watched.pop(origin)
             late = [us for us in self.pending[origin].values() if us > since]
             if late:
-                self.delays.setdefault(name, []).append((now - min(late)) // 1000)
+                waited = now - min(late) - self.without(origin - 1, min(late), now)
+                self.delays.setdefault(name, []).append(waited // 1000)
         first, whole = len(self.firsts), len(self.formed) >= n - self.places.roots
         events = {}
         for pole in self.poles:
