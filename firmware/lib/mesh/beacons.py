@@ -182,7 +182,7 @@ class Beacons:
         neighbour.fails = min(neighbour.fails, DEAD - 2)
         if root != neighbour.root or seqno != neighbour.seqno or cost < neighbour.least:
             neighbour.least = cost
-        if neighbour.parent != parent and neighbour.parent == node.parent_id() and parent != node.id:
+        if routes.parent and neighbour.parent == routes.parent.id != parent != node.id:
             node.upward.probe(now)  # it has left the parent that is this node's too: is that one alive?
         neighbour.root = root
         neighbour.seqno = seqno

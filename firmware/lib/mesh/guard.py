@@ -162,7 +162,7 @@ class Guard:
         """Return the type of a frame that may be believed, else 0: then it is counted and has left no trace."""
         n = len(frame)
         note = self._notes.note
-        if not BODY + MIC < n <= LIMIT:
+        if not BODY + MIC < n <= LIMIT or len(mac) != _MAC:
             return note(counts.MALFORMED)
         first, site, source, to, epoch, ctr = unpack_from(HEADER, frame)
         if site != self._site:

@@ -125,7 +125,7 @@ class Node:
         if self.collect:
             most = self.collect.tick(now, most)
             most = self.orders.tick(now, most)
-        elif routed:
+        elif self.routes.parent:
             most = self.upward.tick(now, most)
         if not self.nettime.told:
             self.nettime.told = True

@@ -45,7 +45,7 @@ class Outbox:
 
     def asked(self, to, nonce, now):
         """Answer a SOLICIT with a beacon to its sender, in a moment: others answer too."""
-        if self.answers_left:
+        if self.answers_left and all(to != other for other, _, _ in self._answers):
             self.answers_left -= 1
             due = later(now, _ANSWER_MS + self._node.rand(_ANSWER_SPREAD_MS))
             self._answers.append((to, bytes(nonce), due))
