@@ -1,4 +1,5 @@
-"""Starts the gateway."""
-from gateway import app
+"""Starts the gateway, unless boot.py, whose names these are too, found that it must not run."""
+if not globals().get("safe"):
+    from gateway import app
 
-app.main()
+    app.main()

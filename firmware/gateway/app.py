@@ -6,6 +6,7 @@ after it.
 import asyncio
 import gc
 
+import esp32
 import machine
 
 from gateway import log
@@ -16,15 +17,11 @@ from lib import once
 class Gateway:
     """Everything that one configuration describes; `run` starts it. `report_ms`: from one report to the next."""
 
-    def __init__(self, conf, secrets, problems):
-        from gateway import build
-
-        made = build.parts(conf, secrets, problems)
-        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = made
-        build.tell(self.recorder)
+    def __init__(self, parts, conf, secrets):
+        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = parts
         self.report_ms = conf["health"]["every"] * 1000
         password = secrets.get("network", {}).get("wifi", {}).get("password")
-        self._start = conf["clock"]["ntp"], conf["network"], password
+        self._start = conf["clock"]["ntp"], conf["network"], password, conf.get("extras")
 
     async def run(self):
         """Start every task and supervise them; never returns."""
@@ -34,30 +31,23 @@ class Gateway:
         await self.health.run()
 
 
-def _made():
-    """Return the Gateway of the configuration in force, or None; nothing of the start stays behind."""
-    from gateway import build
-
-    conf, secrets, problems = build.configuration()
-    gc.collect()
-    gateway = Gateway(conf, secrets, problems) if conf else None
-    for name in ("gateway.build", "gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
-        once.forget(name)
-    return gateway
-
-
 def main():
-    """Run the gateway until the board is reset, or until the console says Ctrl-C."""
+    """Run the gateway until the console says Ctrl-C. When it fails the board is reset; boot.py counts that."""
     gateway = None
     try:
-        gateway = _made()
+        gateway = once.call("gateway.build", "gateway", Gateway)
         gc.collect()
         if gateway:
             asyncio.run(gateway.run())
         else:
             log.error("config", "no valid configuration: nothing to run")
     except KeyboardInterrupt:
-        if gateway:
-            from gateway.closing import close
+        pass
+    except Exception as error:
+        log.error("app", "failed: %r" % error)
+        machine.reset()
+    once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
+    if gateway:
+        from gateway.closing import close
 
-            asyncio.run(close(gateway))
+        asyncio.run(close(gateway))

@@ -17,7 +17,7 @@ from micropython import const
 from gateway import clock, log
 from gateway.records import EVENT, LOST, RECORDS, Decoder, Encoder
 from gateway.replay import Replay
-from lib import varint
+from lib import once, varint
 from lib.journal import MAX
 
 _EVERY = const(90000)  # 15 min, in 10 ms
@@ -119,6 +119,10 @@ class Archive:
             if not count and room:
                 self._encoder.forget()
                 count, length = self._encode(self._buf, rows)
+            if not count:  # with what the archive adds it is larger than a frame
+                rows.pop(0)
+                self.dropped += 1
+                continue
             try:
                 self.journal.append(RECORDS, self._buf[:length], count, rows[count - 1][0])
                 self.next = rows[count - 1][0] + 1
@@ -189,7 +193,7 @@ class Thinned(Replay):
     """
 
     def __init__(self, archive, ordinal):
-        found = max(archive.first, archive.journal.find(ordinal))
+        found = max(archive.first, once.call("lib.journal.index", "find", archive.journal, ordinal))
         super().__init__(archive.journal, archive.names, archive.dating, found)
         self._decoder = self._covered = _Covered(archive.names)
         self._hot = archive.hot
@@ -198,6 +202,7 @@ class Thinned(Replay):
     async def next(self):
         """Return self with the next record; None when it is done, or when a record's time cannot be known yet."""
         while await super().next():
+            self.gap = None  # a hole in the archive itself: what it covered is gone with it
             self.first, self.ordinal = self._covered.first, self._covered.after - 1
             if self.ordinal >= self._hot.first:
                 self._left = 0

@@ -1,5 +1,6 @@
 """Makes the parts of a gateway from its configuration: needed at start only, then its memory is given back."""
 import gc
+import os
 
 import esp32
 import machine
@@ -11,15 +12,33 @@ from gateway.recorder import Recorder
 from gateway.records import INFO, ONCE
 from gateway.replay import Dating
 from lib import once
-from lib.journal import Journal
 from lib.media.rs485 import RS485
 
 _RTC_MS = 20  # how well the chip's clock is set
 _PARITY = {"N": None, "E": 0, "O": 1}
 
 
+def gateway(kind):
+    """Return `kind`(parts, config, secrets) of what is in force, None when there is nothing.
+
+    Nothing of the start stays behind.
+    """
+    conf, secrets, problems = configuration()
+    gc.collect()
+    made = None
+    if conf:
+        found = parts(conf, secrets, problems)
+        tell(found[2])
+        made = kind(found, conf, secrets)
+    for name in ("gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
+        once.forget(name)
+    return made
+
+
 def configuration():
     """Return (config, secrets, number of problems) of what is in force; (None, None, number) when there is nothing."""
+    if "incoming" in os.listdir():  # the power went while a new one was put in its place
+        once.call("gateway.incoming", "land")
     kept = parsed.load()
     if kept:
         return kept + (0,)
@@ -50,30 +69,17 @@ def _rtcs(board):
     return rtcs
 
 
-def _journal():
-    """Return the journal of this board, mounted: in its partition, or in memory when it has none."""
-    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="journal")
-    if found:
-        journal = Journal(found[0])
-    else:
-        from lib.journal.memory import Memory
-
-        journal = Memory()
-        log.error("journal", "this board has no partition for it: only the newest 16 KB are kept, until a reset")
-    journal.mount()
-    return journal
-
-
 def parts(conf, secrets, problems):
     """Return (clock, journal, recorder, buses, outlets, archive or None) of a gateway."""
     nvs = esp32.NVS("gw")
     board = data.load("board.json")
     now = clock.Clock(_rtcs(board), nvs)
-    journal = _journal()
-    boot = once.call("gateway.epoch", "boot", nvs, journal)
+    journal = once.call("gateway.store", "journal")
+    boot, begin = once.call("gateway.epoch", "boot", nvs, journal)
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     ids = Ids()
-    recorder = Recorder(journal, boot, now)
+    recorder = Recorder(journal, boot, now, begin)
+    recorder.sure = not once.call("gateway.setting", "lost", nvs)
     epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, conf["uplinks"])
     pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):
@@ -94,18 +100,19 @@ def parts(conf, secrets, problems):
             buses.append(Bus("bus %d" % number, media(bus, pins[bus["uart"]]), meters, now, first))
             if "checks" in conf:
                 buses[-1].takes = (int, str)  # a meter's own number may be text
+    recorder.lines = tuple([bus._media.lock for bus in buses])
+    if "extras" in conf:
+        problems += once.call("gateway.extras", "wired", conf, board, ids)
     gc.collect()
     outlets = []
     archive = None
     if conf["uplinks"]:
         names = ids.names()
-        found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="archive")
-        if found:
+        ring = once.call("gateway.store", "ring", "archive")
+        if ring:
             from gateway.archive import Archive
 
-            ring = Journal(found[0])
-            ring.mount()
-            archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot))
+            archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot, False))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         identity = conf["feederId"], conf["gatewayId"], names, every, epoch, points
         shared = journal, now, boot, problems, recorder, archive

@@ -19,7 +19,8 @@ def read_now(gateway, serials):
 def read_range(gateway, name, begin, end):
     """Let the outlet `name` send again what is stored from `begin` to `end`, unix ms; return whether there is one.
 
-    It is sent when the outlet is connected; who asks again before that takes the other's place.
+    It is sent when the outlet is connected, what the journal has of it, and whole again when the connection breaks; who
+    asks again before it has arrived takes the other's place.
     """
     for outlet in gateway.outlets:
         if outlet.name == name:

@@ -10,7 +10,8 @@ from micropython import const
 
 from gateway import clock
 from gateway.records import RECORDS, Decoder
-from gateway.uplink import Outlet
+from gateway.uplink import IDLE_MS, Outlet
+from lib import once
 
 _LONGEST = const(1024)  # bytes of a message
 _HEAD = const(3)
@@ -18,6 +19,7 @@ _FRAME = const(8)
 _DATED = const(11)
 _FRESH = const(1)
 _PLACED = const(2)
+_MOST = const(0xFFFFFFFF)  # ms: a place has four bytes for its bound
 
 
 class CatchUp(Outlet):
@@ -25,6 +27,10 @@ class CatchUp(Outlet):
 
     async def _serve(self, life, generation):
         await self._catch_up(life, generation)
+        while self.client.pending:  # or it would go out in JSON too
+            life.beat()
+            self.keep()
+            await asyncio.sleep_ms(IDLE_MS)
         await Outlet._serve(self, life, generation)
 
     async def _names(self, generation):
@@ -64,7 +70,7 @@ class CatchUp(Outlet):
             began = clock.EPOCH * 100 + head.utc
             if head.source == clock.NONE:
                 place = await self.dating.of(head, ordinal)
-                if place is None:
+                if place is None or place[2] > _MOST:  # not known yet, or too badly
                     return None
                 began = place[0] // 10 + head.uptime
             now = self._clock.now()
@@ -106,7 +112,7 @@ class CatchUp(Outlet):
                 return
             ordinal, count, payload, fresh, place = frame
             if ordinal > after:
-                self._tell(after, ordinal, False)  # damaged
+                once.call("gateway.standing", "gone", self, after, ordinal, False)  # damaged
             after = max(after, ordinal + count)
             flags = (_FRESH if fresh else 0) | (_PLACED if place else 0)
             struct.pack_into("<BIBH", buf, at, flags, ordinal, count, len(payload))

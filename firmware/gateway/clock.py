@@ -65,18 +65,6 @@ class Clock:
         self.lag = 0  # ms by which what was told before the last setting was more than what is known
         once.call("gateway.setting", "first", self)
 
-    def adopt(self, unix_ms, source, bound_ms):
-        """Let it be `unix_ms` now."""
-        self._set_at = self._uptime()
-        self._offset = unix_ms - self._set_at
-        self._bound = bound_ms
-        self.source = source
-
-    def since(self, unix_ms):
-        """Return (ms of uptime since the last setting, by how many ms the crystal is behind, bound at the setting)."""
-        now = self._uptime()
-        return now - self._set_at, unix_ms - self._offset - now, self._bound
-
     def set(self, unix_ms, source, bound_ms):
         """Take `unix_ms` as the time of now; return by how many ms that moves it, None when it was not known.
 

@@ -11,7 +11,9 @@ _LEAVE_MS = const(2000)  # for each outlet
 
 async def close(gateway):
     """Commit what is pending and take leave of the brokers: what they acknowledge until then is kept."""
-    gateway.recorder.commit()
+    recorder = gateway.recorder
+    recorder.begin = 0
+    recorder.commit()
     for outlet in gateway.outlets:
         client = outlet.client
         try:

@@ -1,13 +1,20 @@
 """Numbers that never come twice, whatever part of the flash was lost: the boot's and the journal's epoch.
 
+And how boots end: boot.py counts the short ones, so that a boot loop is known as one.
+
 Needed at start only. What is kept where, and what is done when it is gone: docs/records.md.
 """
 import os
+
+from micropython import const
 
 from gateway import log
 from gateway.ids import UNTOLD
 from gateway.records import RECORDS
 from lib import once, varint
+
+_LOOP = const(3)  # boots in a row of less than SHORT_MS, before this one
+SHORT_MS = 60000
 
 
 def _kept(nvs, key):
@@ -19,9 +26,10 @@ def _kept(nvs, key):
 
 
 def boot(nvs, journal):
-    """Return the number of this boot, committed before it is used; above all that the journal holds.
+    """Return the number of this boot, committed before it is used, and the uptime in ms before which it stores nothing.
 
-    By its number a frame without a time finds the boot that dates it, so after the NVS was erased none comes twice.
+    The number is above all that the journal holds: by it a frame without a time finds the boot that dates it, so after
+    the NVS was erased none comes twice. In a boot loop the first append waits, so that the loop wears out no flash.
     """
     number = _kept(nvs, "boot")
     if number is None:
@@ -34,7 +42,19 @@ def boot(nvs, journal):
             frame = reader.read()
     nvs.set_i32("boot", number + 1)
     nvs.commit()
-    return number + 1
+    if (_kept(nvs, "short") or 0) <= _LOOP:
+        return number + 1, 0
+    log.warn("app", "boot loop: nothing is stored in the first %d s" % (SHORT_MS // 1000))
+    return number + 1, SHORT_MS
+
+
+def lasted(nvs):
+    """Keep that this boot is none of a boot loop and no crash: it lasted, or somebody wants it to end."""
+    try:
+        nvs.set_i32("short", 0)
+        nvs.commit()
+    except OSError as error:
+        log.error("app", "NVS: %r" % error)
 
 
 def epoch(nvs, ids, journal, recorder, uplinks):

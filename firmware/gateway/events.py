@@ -26,6 +26,15 @@ def sent(code, severity, state, detail):
     )  # fmt: skip
 
 
+def row(code, severity, state, detail):
+    """Return the fields of an event in CSV, from its kind on, with the line's end; of what was stored."""
+    text = detail.decode().replace('"', '""')
+    quote = '"' if '"' in text or "," in text else ""
+    return "%s,,,,,%s,%s,%s%s%s\r\n" % (
+        CODES.split()[code], SEVERITIES[severity], STATES[state], quote, text, quote,
+    )  # fmt: skip
+
+
 def overrun(recorder, outlet, base, first, after, thinned):
     """Record that `outlet` does not get the ordinals `first` to `after` - 1, or of `thinned` ones what the archive has.
 

@@ -17,7 +17,7 @@ def made(conf, secrets, ids, identity, shared):
     for number, uplink in enumerate(conf["uplinks"]):
         context = None
         if "tls" in uplink:
-            context = _context(number, uplink["tls"]["ca"])
+            context = _context(number, uplink["tls"]["ca"], recorder.lines)
             if context is None:  # never without: that would show the password to whoever answers
                 problems += 1
                 continue
@@ -42,12 +42,12 @@ def made(conf, secrets, ids, identity, shared):
     return outlets
 
 
-def _context(number, file):
-    """Return the SSLContext of an outlet; None, and a problem in the log, when its file is no certificate."""
+def _context(number, file, lines):
+    """Return the Pinned of an outlet; None, and a problem in the log, when its file is no certificate."""
     from gateway import secure
 
     try:
-        return secure.context(file)
+        return secure.Pinned(file, lines)
     except (OSError, ValueError) as error:
         log.error("config", "uplinks[%d].tls.ca: found %s (%r), allowed a certificate in DER" % (number, file, error))
     return None

@@ -18,17 +18,27 @@ from lib import once
 _COMMIT_MS = const(2000)  # a record is on flash at the latest this long after it was made
 _TICK_MS = const(500)
 _TRIES = const(3)  # worn blocks that one commit may meet
+_SHORT_MS = const(60000)  # a boot that lasted so long is none of a boot loop
 _PENDING = const(48)  # records; more than one frame holds, and what a flash that fails for long may cost
 
 
 class Recorder:
-    """The only writer of the journal. `dropped` counts records that flash would not take."""
+    """The only writer of the journal. `dropped` counts records that flash would not take.
 
-    def __init__(self, journal, boot, now):
+    `begin` is the uptime in ms from which on something is stored. `lines` are the locks of the buses; `sure` says
+    whether the clock was trusted when it was looked at last, in this boot or before.
+    """
+
+    lines: tuple = ()
+    sure = True
+
+    def __init__(self, journal, boot, now, begin=0):
         self._journal = journal
         self._clock = now
         self._encoder = Encoder(boot)
         self.boot = boot
+        self.begin = begin
+        self._lasted = False  # whether this boot is known not to be one of a loop
         self._buf = journal.buffer()
         self._rows = []
         self._since = 0  # uptime ms of the oldest pending row's arrival
@@ -85,6 +95,8 @@ class Recorder:
 
     def _frame(self):
         """Encode as many rows as one frame takes, and append it."""
+        if clock.uptime_ms() < self.begin:
+            raise OSError("boot loop")
         room = self._journal.room()
         if not room:  # the frame opens a block, where nothing is known of what came before
             self._encoder.forget()
@@ -135,10 +147,21 @@ class Recorder:
         return count, at
 
     async def run(self, life):
-        """Commit what waited long enough, and erase ahead while there is time."""
+        """Commit what waited long enough, erase ahead while no meter is asked, and watch the clock."""
         while True:
             life.beat()
-            if self._rows and clock.uptime_ms() - self._since >= _COMMIT_MS - _TICK_MS:
+            now = clock.uptime_ms()
+            if self._clock.trusted() != self.sure:
+                self.sure = not self.sure
+                once.call("gateway.standing", "clock", self, self._clock)
+            if self._rows and now - self._since >= _COMMIT_MS - _TICK_MS:
                 self.commit()
-            self._journal.prepare()
+            for lock in self.lines:
+                if lock.locked():
+                    break
+            else:  # an answer that comes while flash is erased would be stamped late
+                self._journal.prepare()
+            if not self._lasted and now >= _SHORT_MS:
+                self._lasted = True
+                once.call("gateway.epoch", "lasted", self._clock.nvs)
             await asyncio.sleep_ms(_TICK_MS)

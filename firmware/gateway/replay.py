@@ -97,15 +97,25 @@ def offset(head):
     return (clock.EPOCH * 100 + head.utc - head.uptime) * 10
 
 
-class Dating:
-    """Finds the offset (unix ms at uptime 0) of a boot; each is looked up once."""
+def drift(ms):
+    """Return by how many ms the crystal may be off after `ms` of uptime, or before."""
+    return abs(ms) * clock.CRYSTAL_PPM // 1000000 + 1
 
-    def __init__(self, journal, now, boot):
+
+class Dating:
+    """Finds the offset (unix ms at uptime 0) of a boot; each is looked up once.
+
+    `hints`: the hints in the journal's block headers are seconds from clock.EPOCH.
+    """
+
+    def __init__(self, journal, now, boot, hints=True):
         self._journal = journal
         self._clock = now
         self._boot = boot
+        self._hints = hints
         self._known = (0, (0, 0, 0, 0))  # the last boot asked for: (boot, its answer)
         self._unknown = 0  # the last boot for which the journal was searched
+        self._next = 0  # the journal's then
 
     async def of(self, head, ordinal):
         """Return (unix ms at uptime 0, source, bound ms) for the frame with `head` (a Decoder) at `ordinal`.
@@ -117,10 +127,13 @@ class Dating:
         if self._known[0] != head.boot:
             if self._clock.source == clock.NONE and head.boot in (self._boot, self._unknown):
                 return None  # nothing that would date it is stored meanwhile
-            self._unknown = head.boot
-            found = await once.call("gateway.bracket", "search", self._journal, head.boot, ordinal)
+            journal = self._journal
+            if head.boot == self._unknown and journal.next == self._next:
+                return None
+            self._unknown, self._next = head.boot, journal.next
+            found = await once.call("gateway.bracket", "search", journal, head.boot, ordinal, self._hints)
             if found is None:
                 return None
             self._known = (head.boot, found)
         start, source, bound, at = self._known[1]
-        return start, source, bound + abs(head.uptime * 10 - at) * clock.CRYSTAL_PPM // 1000000 + 1
+        return start, source, bound + drift(head.uptime * 10 - at)

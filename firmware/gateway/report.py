@@ -14,6 +14,7 @@ from gateway import VERSION, clock, log
 from gateway.uplink import FIRST_REPORT_MS
 from lib import civil, once, proto
 
+_REFUSALS = ("authority", "name", "dates", "other")  # of lib/mqtt/hello
 _SHORTEST = 4  # characters of a secret that is looked for; shorter ones would hide words
 
 
@@ -75,9 +76,11 @@ def _meter(meter):
 
 
 def _outlet(outlet, ours):
-    client = outlet.client
-    return '{"name":"%s","state":%s,"connects":%d,"acked":%d}' % (
-        outlet.name, json.dumps("connected" if ours else client.state), client.stats["connects"], outlet.acked,
+    client, stats = outlet.client, outlet.client.stats
+    kinds = ['"%s":%d' % (kind, stats[kind]) for kind in _REFUSALS if kind in stats]
+    return '{"name":"%s","state":%s,"connects":%d,"acked":%d,"refused":{%s}}' % (
+        outlet.name, json.dumps("connected" if ours else client.state), stats["connects"], outlet.acked,
+        ",".join(kinds),
     )  # fmt: skip
 
 

@@ -7,17 +7,40 @@ import asyncio
 import ssl
 
 
-def context(file):
-    """Return an SSLContext that trusts the authority in `file` and nobody else.
+class Pinned:
+    """An SSLContext that trusts the authority in `file` and nobody else; within `async with` no bus is asking.
 
-    OSError when it cannot be read, ValueError when it is no certificate in DER.
+    OSError when the file cannot be read, ValueError when it is no certificate in DER. `lines` are the locks of the
+    buses: a step of a handshake computes for up to a second, and the instant of an answer that comes meanwhile would
+    be taken too late. So it waits for what is on the wire, one time-out at most, and whoever asks next waits for it.
     """
-    with open(file, "rb") as opened:
-        raw = opened.read()
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.verify_mode = ssl.CERT_REQUIRED  # type: ignore[attr-defined]  # and with that the name
-    made.load_verify_locations(cadata=raw)
-    return made
+
+    def __init__(self, file, lines):
+        with open(file, "rb") as opened:
+            raw = opened.read()
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.verify_mode = ssl.CERT_REQUIRED  # type: ignore[attr-defined]  # and with that the name
+        made.load_verify_locations(cadata=raw)
+        self.wrap_socket = made.wrap_socket
+        self._lines = lines
+        self._held = []
+
+    async def __aenter__(self):
+        try:
+            for lock in self._lines:
+                await lock.acquire()
+                self._held.append(lock)
+        except asyncio.CancelledError:
+            self._free()
+            raise
+
+    async def __aexit__(self, *error):
+        self._free()
+
+    def _free(self):
+        for lock in self._held:
+            lock.release()
+        self._held.clear()
 
 
 class Link:

@@ -17,7 +17,14 @@ def first(clock):
             read = civil.unix_s(fields[0], fields[1], fields[2], *fields[4:7]) * 1000 + fields[7] // 1000
             bound = _kept_bound(clock.nvs, read, ppm) + grain
             if BUILT <= read < LATEST and (clock.source == NONE or bound < clock.now()[1]):
-                clock.adopt(read, RTC, bound)
+                _adopt(clock, read, RTC, bound)
+
+
+def _adopt(clock, unix_ms, source, bound_ms):
+    clock._set_at = clock._uptime()
+    clock._offset = unix_ms - clock._set_at
+    clock._bound = bound_ms
+    clock.source = source
 
 
 def _kept_bound(nvs, read, ppm):
@@ -37,6 +44,14 @@ def written_ms(clock):
         return BUILT
 
 
+def lost(nvs):
+    """Return whether the time was told to be lost and not yet to be known again."""
+    try:
+        return nvs.get_i32("clk_lost") > 0
+    except OSError:
+        return False
+
+
 def to(clock, unix_ms, source, bound_ms):
     """Do what Clock.set says."""
     if not BUILT <= unix_ms < LATEST:
@@ -46,7 +61,7 @@ def to(clock, unix_ms, source, bound_ms):
     clock.lag = 0
     if before and abs(before[0] - unix_ms) <= _SLEW_MS:
         clock.lag = before[0] - unix_ms
-    clock.adopt(unix_ms, source, bound_ms)
+    _adopt(clock, unix_ms, source, bound_ms)
     second, rest = divmod(unix_ms, 1000)
     year, month, day, hour, minute, sec = civil.fields(second)
     for rtc, _, _ in clock.rtcs:
@@ -59,10 +74,12 @@ def to(clock, unix_ms, source, bound_ms):
 
 def _learn(clock, unix_ms, source, bound_ms):
     """Learn the crystal's error from this setting and the one before."""
-    away, error, bound = clock.since(unix_ms)
+    uptime = clock._uptime()
+    away = uptime - clock._set_at
+    error = unix_ms - clock._offset - uptime  # by how much the crystal was behind
     if away < _LEARN_MS or min(clock.source, source) < NTP:
         return
-    spread = (bound + bound_ms) * 1000 // (away // 1000) + 1  # ppm
+    spread = (clock._bound + bound_ms) * 1000 // (away // 1000) + 1  # ppm
     if spread < clock.ppm:
         clock.ppb = max(-CRYSTAL_PPM * 1000, min(error * 1000000 // (away // 1000), CRYSTAL_PPM * 1000))
         clock.ppm = min(_WANDER_PPM + spread, CRYSTAL_PPM)

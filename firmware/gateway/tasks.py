@@ -8,7 +8,7 @@ _UPLINK_LIMIT_MS = const(60000)
 _TASK_LIMIT_MS = const(10000)
 
 
-def start(gateway, ntp, network, password):
+def start(gateway, ntp, network, password, extras):
     """Start every task of `gateway`; what is not configured is not imported."""
     keep = gateway.health.keep
     keep("recorder", gateway.recorder.run, _TASK_LIMIT_MS)
@@ -27,3 +27,5 @@ def start(gateway, ntp, network, password):
         from gateway.timesync import TimeSync
 
         keep("clock", TimeSync(ntp, gateway.clock, gateway.recorder).run, _BUS_LIMIT_MS)
+    if extras:
+        once.call("gateway.extras", "start", gateway, extras)

@@ -7,7 +7,7 @@ import asyncio
 
 from micropython import const
 
-from gateway import VERSION, clock
+from gateway import clock
 from gateway.replay import Replay
 from lib import once
 from lib.mqtt import MQTTClient, Stale
@@ -88,18 +88,16 @@ class Outlet:
 
     async def _serve(self, life, generation):
         trusted = via = None
-        if self._archive and self.acked < self.journal.first:
-            self._tell(self.acked, self.journal.first, True)
-            replay = self._archive.replay(self.acked)
-        else:
-            replay = self._replay
-            replay.start(self.acked)
+        thinned = -1  # from where on the archive was asked for what the journal has lost
+        replay = self._replay
+        replay.start(self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted or self.network and self.network.via != via:
                 trusted = self._clock.trusted()
                 via = self.network and self.network.via
-                await self._status(generation, trusted, via)
+                text = once.call(_STANDING, "status", self, trusted, via)
+                await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
             if self.gateway and clock.uptime_ms() >= self.report_at:
                 await self.client.publish(*once.call("gateway.report", "message", self), generation=generation)
             if self.asked:
@@ -108,9 +106,14 @@ class Outlet:
             if replay.gap:
                 first, after = replay.gap
                 replay.gap = None
+                if self._archive and thinned < first < self.journal.first:
+                    thinned = first
+                    once.call(_STANDING, "gone", self, first, self.journal.first, True)
+                    replay = self._archive.replay(first)
+                    continue
                 if first <= self.acked:  # nothing before them is on the way
                     self.acked = max(self.acked, after)
-                self._tell(first, after, False)
+                once.call(_STANDING, "gone", self, first, after, False)
             if replay.done is not None:
                 done, replay = replay.done, self._replay
                 replay.start(done)
@@ -130,21 +133,6 @@ class Outlet:
             elif not self.client.pending:  # not for this outlet
                 self.acked = ordinal + 1
             await asyncio.sleep_ms(0)  # a window with room for many must not hold the loop
-
-    async def _status(self, generation, trusted, via):
-        text = '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d%s%s}' % (
-            VERSION, "ok" if trusted else "lost", self._problems,
-            ',"journal":"memory"' if self.journal.volatile else "", ',"network":"%s"' % via if via else "",
-        )  # fmt: skip
-        await self.client.publish(self.root + "/status", text, retain=True, generation=generation)
-
-    def _tell(self, first, after, thinned):
-        """Say once that records are gone; of `thinned` ones the archive's are sent."""
-        first = max(first, self._told)
-        if after > first:
-            self._told = after
-            told = self._recorder, self.name, self.northbound.epoch << 32, first, after, thinned
-            once.call("gateway.events", "overrun", *told)
 
     def _acknowledged(self, token):
         self.acked = max(self.acked, token + 1)  # a task that was started anew has sent some twice

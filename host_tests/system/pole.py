@@ -15,6 +15,17 @@ PROFILES = ("eastron-sdm120", "eastron-sdm630", "chint-ddsu666", "peacefair-pzem
 EVERY_S = 3600
 
 
+def cut(gateway):
+    """Take the power away and give it back. Its boot counts as one that lasted: a boot loop would store nothing."""
+    gateway.kill()
+    nvs = gateway.state / "flash/nvs.json"
+    if nvs.exists():
+        kept = json.loads(nvs.read_text())
+        kept["gw"]["short"] = 0
+        nvs.write_text(json.dumps(kept))
+    gateway.start()
+
+
 class Pole:
     """`readings` were stored before it starts, one a meter and minute, the last one just now if `back_s` is 0."""
 

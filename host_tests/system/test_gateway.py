@@ -17,6 +17,7 @@ from meshems.run import Gateway, install
 from meshems.sim.line import Line, Settings
 from meshems.sim.spec import station
 from mosquitto import Broker
+from pole import cut
 from pymodbus_station import PymodbusStation
 from subscriber import Subscriber
 
@@ -209,8 +210,7 @@ def test_power_cuts_lose_nothing_committed_and_invent_nothing(tmp_path, broker):
     with Village(tmp_path, broker) as village:
         for _ in range(6):
             time.sleep(rng.uniform(1.0, 3.5))
-            village.gateway.kill()
-            village.gateway.start()
+            cut(village.gateway)
         time.sleep(4)
         village.drain()
         verdict = village.verdict()
@@ -275,6 +275,24 @@ def test_random_bytes_in_the_journal_partition_mount_as_empty(tmp_path, broker):
         verdict = village.verdict()
         assert (verdict.lost, verdict.wrong) == (0, 0), verdict.problems
         assert not [line for line in village.gateway.lines if "Traceback" in line or "died" in line]
+
+
+def test_a_boot_loop_stores_nothing_until_it_is_over(tmp_path, broker):
+    with Village(tmp_path, broker, watch=False) as village:
+        for _ in range(3):
+            time.sleep(2.5)
+            village.gateway.kill()
+            village.gateway.start()
+        before = (village.state / "flash/journal.bin").read_bytes()
+        stored = village.image().next
+        time.sleep(4)
+        assert stored > 3 and (village.state / "flash/journal.bin").read_bytes() == before
+        assert [line for line in village.gateway.lines if "boot loop" in line]
+        assert village.gateway.stop() == 0
+        assert village.image().next > stored, "who ends in good order stores what it has"
+        village.gateway.start()
+        time.sleep(3)
+        assert len([line for line in village.gateway.lines if "nothing is stored" in line]) == 1
 
 
 def test_a_power_cut_shows_as_offline_by_the_last_will(tmp_path, broker):

@@ -5,12 +5,14 @@ import subprocess
 from decimal import Decimal
 
 import pytest
+from click.testing import CliRunner
 
 from meshems.benches.uplink_certs import Authority
 from meshems.catchup import Reader
+from meshems.cli import main
 from meshems.judge import instant_us
 from mosquitto import Broker
-from pole import Pole
+from pole import Pole, cut
 from subscriber import Subscriber
 from test_gateway import valid
 
@@ -78,8 +80,7 @@ def test_tls_checks_authority_name_and_dates_and_recovers_when_they_are_right(tm
                 seen = len(refusals(watcher))
                 served.renew(signer, name, **dates)
                 served.restart()
-                pole.gateway.kill()  # its back-off has grown
-                pole.gateway.start()
+                cut(pole.gateway)  # its back-off has grown
                 assert watcher.wait(
                     lambda: any(reason in text for text in refusals(watcher)[seen:]), RESTART_S  # noqa: B023
                 ), (reason, list(pole.gateway.lines)[-20:])
@@ -170,8 +171,16 @@ def test_the_binary_catch_up_says_what_json_says_in_a_fraction_of_the_bytes(tmp_
             dense.start()
             assert second.wait(lambda: {*caught_up(second)[0], *json_seqs(second)} >= set(first.seqs()), 20)
             assert pole.gateway.stop() == 0
+            listening = ["catchup", "--broker", f"127.0.0.1:{dense.port}", "--seconds", "1", "--json"]
+            names = CliRunner().invoke(main, listening)  # what is retained
+            assert (names.exit_code, names.stdout) == (0, "") and " 0 records of pole-1" in names.stderr, names.output
         full = {body["seq"]: body for body in first.bodies("telemetry")}
         records, size = caught_up(second)
+        capture = tmp_path / "capture.txt"
+        capture.write_text("".join(f"{topic} {payload.hex()}\n" for topic, payload in second.messages))
+        told = CliRunner().invoke(main, ["catchup", "--json", str(capture)])
+        assert told.exit_code == 0, told.output
+        assert {json.loads(line)["seq"] for line in told.stdout.splitlines()} == set(records)
         assert size < 40 * len(records)
         for seq, record in records.items():
             body = full[seq]
@@ -190,13 +199,8 @@ def caught_up(subscriber):
     """Return ({seq: record}, bytes of the messages) of what came in binary."""
     reader, records, size = Reader(), {}, 0
     for topic, payload in list(subscriber.messages):
-        if topic.endswith("/catchup/meters"):
-            reader.meters = json.loads(payload)
-        elif "/catchup/schema/" in topic:
-            reader.schemas[int(topic.rsplit("/", 1)[1])] = json.loads(payload)
-        elif topic.endswith("/catchup"):
-            records.update({record.seq: record for record in reader.take(payload)})
-            size += len(payload)
+        records.update({record.seq: record for record in reader.hear(topic, payload)})
+        size += len(payload) if topic.endswith("/catchup") else 0
     return records, size
 
 

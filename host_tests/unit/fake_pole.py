@@ -73,6 +73,7 @@ import esp32  # noqa: E402  these take `time` as it is now
 import machine  # noqa: E402
 
 from gateway import app, clock, events, standing  # noqa: E402, F401
+from lib import once  # noqa: E402
 from lib.journal import mount as mount  # noqa: E402
 
 
@@ -287,7 +288,7 @@ class Pole:
         esp32._files.clear()
         esp32._live.clear()
         clock._last, clock._uptime_ms = world.ticks_ms(), 0
-        made = app._made()
+        made = once.call("gateway.build", "gateway", app.Gateway)
         assert made, "the configuration was refused"
         self.gateway = made
         made.clock.set(world.us // 1000 + _START_S * 1000, clock.NTP, 20)

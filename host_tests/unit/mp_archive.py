@@ -28,6 +28,9 @@ HEAP = {
     "test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_and_one_event": "24M",
     "test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none": "24M",
     "test_a_meter_that_stays_silent_is_there_once_a_quarter_too": "24M",
+    "test_an_outlet_that_falls_off_the_journal_while_it_sends_goes_on_from_the_archive": "24M",
+    "test_an_archive_that_has_nothing_of_a_gap_is_asked_once": "24M",
+    "test_a_hole_in_the_archive_passes_by_nothing_of_the_journal": "24M",
     "test_each_view_of_a_meter_and_its_interval_is_there_once_a_quarter": "24M",
 }
 T0 = 1782138600000
@@ -75,7 +78,7 @@ class Pole:
         self.journal.mount()
         self.ring.mount()
         self.recorder = Recorder(self.journal, self.boots, now)
-        dating = Dating(self.ring, now, self.boots)
+        dating = Dating(self.ring, now, self.boots, False)
         self.archive = Archive(self.ring, self.journal, Names(), self.epoch, dating)
 
     def minutes(self, count, thin=True):
@@ -387,3 +390,117 @@ def test_each_view_of_a_meter_and_its_interval_is_there_once_a_quarter():
     assert [row for row in found if row[0] == 1] == wanted
     assert [row for row in found if row[0] == 2] == [(2, 0, [50000])] * 4
     assert [row for row in found if row[0] == 3] == [(3, 0, [900, 1, 2, 3])] * 4
+
+
+def test_a_record_that_fills_a_frame_is_left_out_and_stops_nothing():
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(20)
+    room = 504 - 24
+    before = pole.journal.next
+    for length in range(room - 40, room + 20):
+        pole.recorder.event(0, "restarted", WARN, ONCE, {"x": "y" * length})
+        pole.recorder.commit()
+    stored = pole.journal.next - before
+    for _ in range(200):
+        if not pole.archive.step():
+            break
+    else:
+        raise AssertionError("it never comes to an end")
+    assert 0 < pole.archive.dropped < stored < 60, (pole.archive.dropped, stored)
+    pole.truth = {}
+    pole.minutes(20)
+    assert pole.archive.next > pole.journal.next - 16 * METERS
+
+
+def outlet_of(pole):
+    northbound = Northbound("f", "g", Names(), {}, pole.epoch, 1)
+    dating = Dating(pole.journal, pole.clock, 1)
+    config = {"name": "operator", "host": "192.0.2.1", "port": 1883}
+    outlet = Outlet(config, {}, northbound, pole.journal, 1, dating, pole.clock, 0, pole.recorder, pole.archive)
+    outlet.client.room = 100000
+    return outlet
+
+
+def test_an_outlet_that_falls_off_the_journal_while_it_sends_goes_on_from_the_archive():
+    random.seed(9)
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(30)
+    outlet = outlet_of(pole)
+    client, publish = outlet.client, outlet.client.publish
+    slow = [True]
+
+    async def waits(topic, message, **more):
+        await publish(topic, message, **more)
+        if len(client.sent) == 50 and slow.pop():
+            pole.minutes(300)  # while the window was full
+
+    client.publish = waits
+
+    async def serve():
+        task = asyncio.create_task(outlet.run(Life()))
+        for _ in range(100):
+            await asyncio.sleep_ms(100)
+            if client.sent and client.sent[-1] >= pole.journal.next - 1:
+                break
+        task.cancel()
+
+    client.connect()
+    asyncio.run(serve())
+    first, sent = pole.journal.first, client.sent
+    assert first > 400 and sent == sorted(set(sent)) and sent[-1] == pole.journal.next - 1
+    thinned = [ordinal for ordinal in sent if 80 < ordinal < first]  # some of what it had was still in the buffer
+    assert thinned == [row[1] for row in pole.read(pole.archive.replay(81))] and len(thinned) > 12
+    pole.recorder.commit()
+    told = [json.loads(row[4]) for row in events(pole) if CODES.split()[row[0]] == "buffer_overrun"]
+    assert len(told) == 1 and told[0]["thinned"], told
+
+
+def test_an_archive_that_has_nothing_of_a_gap_is_asked_once():
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(300, thin=False)
+    outlet = outlet_of(pole)
+
+    async def serve():
+        task = asyncio.create_task(outlet.run(Life()))
+        for _ in range(100):
+            await asyncio.sleep_ms(50)
+            if outlet.client.sent and outlet.client.sent[-1] >= pole.journal.next - 1:
+                break
+        task.cancel()
+
+    outlet.acked = 5
+    outlet.client.connect()
+    asyncio.run(serve())
+    assert outlet.client.sent == list(range(pole.journal.first, pole.journal.next))
+
+
+def test_a_hole_in_the_archive_passes_by_nothing_of_the_journal():
+    random.seed(10)
+    pole = Pole()
+    pole.epoch = 50000  # the archive keeps it as a cursor: after a reboot its own ordinals go on behind it
+    pole.boot(Clock(T0))
+    pole.minutes(100)
+    pole.boot(Clock(T0 + 101 * 60000))
+    pole.minutes(200)
+    pole.cold.flip(8 * 4096 + 32 + 600, 1)  # and a frame of it rots
+    outlet = outlet_of(pole)
+    client = outlet.client
+    first = pole.journal.first
+
+    async def serve():
+        task = asyncio.create_task(outlet.run(Life()))
+        for _ in range(100):
+            await asyncio.sleep_ms(50)
+            if client.sent and client.sent[-1] >= pole.journal.next - 1:
+                break
+        task.cancel()
+
+    outlet.acked = 5
+    client.connect()
+    asyncio.run(serve())
+    assert outlet.acked == 5, "nothing was acknowledged"
+    old = [row[1] for row in pole.read(pole.archive.replay(5))]
+    assert client.sent == old + list(range(first, pole.journal.next)) and len(old) > 50

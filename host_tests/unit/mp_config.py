@@ -111,8 +111,8 @@ def test_every_problem_is_listed_at_once():
         (
             "gatewayID",
             "unknown key",
-            "board, buses, checks, clock, feederId, gatewayId, health, intervals, meters, network, tlsConnections,"
-            " uplinks, views",
+            "board, buses, checks, clock, extras, feederId, gatewayId, health, intervals, meters, network,"
+            " tlsConnections, uplinks, views",
         ),
         ("gatewayId", "nothing", "string 1..32 of A-Za-z0-9._-"),
         ("meters[0].profile", '"no-such"', "the name of a profile"),

@@ -6,6 +6,7 @@ from binascii import crc32
 from fake_cuts import World
 from fake_journal import RING, boot, filled
 from fake_nor import BLOCK, ERASE_TEARS, PROGRAM_TEARS, Nor
+from lib.journal import index
 
 HEAP = {
     "test_a_full_ring_of_8_mb_takes_few_reads_wherever_its_head_is": "64M",
@@ -165,7 +166,7 @@ def test_a_search_by_time_passes_by_nothing_that_is_as_new():
                 now -= 50  # the clock is set back
         begins = [found[1] for found in map(journal.header, range(journal.tail, journal.head + 1)) if found]
         for when in range(990, now + 10, 3):
-            found = journal.find(when)
+            found = index.find(journal, when)
             new = [ordinal for ordinal, hint in hints if hint >= when and ordinal >= journal.first]
             assert not new or found <= new[0], (seed, when)
             if new and seed % 3 and seed % 5:  # every hint is known: no more than two blocks early
@@ -179,7 +180,7 @@ def test_a_search_by_time_and_a_reader_take_few_reads():
     journal = boot(nor)
     for seq in range(601, 1001, 13):
         nor.reads = 0
-        assert journal.find(seq) <= (seq - 1) * 10 and journal.find(seq) >= (seq - 2) * 10 or seq < 604
+        assert index.find(journal, seq) <= (seq - 1) * 10 and index.find(journal, seq) >= (seq - 2) * 10 or seq < 604
         assert nor.reads <= 2 * 2 * 11
         nor.reads = 0
         reader = journal.reader(seq * 10 + 5)
@@ -188,6 +189,6 @@ def test_a_search_by_time_and_a_reader_take_few_reads():
 
 def test_a_search_in_an_empty_journal_begins_at_its_end():
     journal = boot(Nor(RING + 4))
-    assert journal.find(0) == journal.find(1 << 31) == journal.next == 0
+    assert index.find(journal, 0) == index.find(journal, 1 << 31) == journal.next == 0
     journal.append(1, b"x", 1, 5)
-    assert journal.find(0) == journal.find(9) == 0
+    assert index.find(journal, 0) == index.find(journal, 9) == 0

@@ -3,7 +3,7 @@ import gc
 import json
 
 from fake_journal import rest
-from lib.journal import BLOCK, MAX
+from lib.journal import BLOCK, MAX, index
 from lib.journal.memory import RING, Memory, Ram
 
 
@@ -31,7 +31,7 @@ def test_it_begins_empty_and_gives_back_what_was_stored():
     for payload in (b"", b"\xff" * MAX, bytes(MAX), b"end\xff\xff"):
         fresh = not journal.room()
         stored.append((1, journal.append(1, payload, 3, 7), 3, payload, fresh))
-    assert rest(journal.reader(0)) == stored and journal.find(7) == 0
+    assert rest(journal.reader(0)) == stored and index.find(journal, 7) == 0
 
 
 def test_the_newest_of_it_stays_and_what_is_gone_is_counted():

@@ -77,6 +77,7 @@ def test_the_window_is_four_and_one_that_is_lost_does_not_stop_the_others():
     air, (root, pole) = chain(2)
     root.app.prompt = False
     air.run(8000)
+    pole.custody._tokens = 4
     took = [pole.offer(number, b"x", air.now) for number in (50, 49, 48, 47, 46)]
     assert took == [True] * 4 + [False]
     air.run(500)
@@ -285,6 +286,7 @@ def test_over_udp_frames_count_as_arrived_when_the_mesh_itself_says_so():
 
     air.reach = reach
     far = nodes[2]
+    far.custody._pace = 2000
     for number in range(1, 9):
         air.until(lambda number=number: far.offer(number, b"x", air.now), 30000)
     air.until(lambda: len(far.app.ackeds) == 8, 60000)

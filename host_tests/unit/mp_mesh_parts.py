@@ -153,6 +153,7 @@ def test_a_batch_is_sent_again_until_it_is_safe_and_never_after():
 def test_an_acknowledgement_may_come_in_any_order_and_only_for_this_epoch():
     node = Fake()
     custody = Custody(node)
+    custody._tokens = 4
     for number in (9, 8, 7, 6):
         assert custody.offer(number, 0, b"x", NOW)
     assert not custody.offer(5, 0, b"x", NOW)
@@ -170,6 +171,7 @@ def test_an_acknowledgement_may_come_in_any_order_and_only_for_this_epoch():
 def test_one_that_was_overtaken_is_sent_again_early_and_a_held_one_late():
     node = Fake()
     custody = Custody(node)
+    custody._tokens = 4
     for number in (1, 2, 3):
         custody.offer(number, 0, b"x", NOW)
         custody.sent(node.sent[-1][2], node, True, NOW)
@@ -186,16 +188,23 @@ def test_one_that_was_overtaken_is_sent_again_early_and_a_held_one_late():
 def test_batches_flow_as_four_and_then_one_in_two_seconds_slower_when_they_time_out():
     node = Fake()
     custody = Custody(node)
+    custody._pace = 2000
     now, taken = NOW, []
     for i in range(12000):
         if custody.offer(i, 0, b"x", now):
             taken.append(i)
             custody.acked(ack(len(taken), 0xFFFF), now)
         now = later(now, 1)
-    assert taken == [0, 1, 2, 3, 2000, 4000, 6000, 8000, 10000]
+    assert taken == [0, 2000, 4000, 6000, 8000, 10000]
+    for _ in range(9000):
+        custody.tick(now)
+        now = later(now, 1)
+    assert [custody.offer(i, 0, b"x", now) for i in range(5)] == [True] * 4 + [False]
+    taken += [0] * 4
+    custody.acked(ack(len(taken), 0xFFFF), now)
     custody.congested(now)
     before = len(taken)
-    for i in range(8000):
+    for i in range(8500):
         if custody.offer(i, 0, b"x", now):
             taken.append(i)
             custody.acked(ack(len(taken), 0xFFFF), now)

@@ -792,6 +792,13 @@ async def test_a_certificate_that_is_refused_is_tried_again():
     client = Client(broker, ssl=context).start()
     await until(lambda: len(client.naps) > 20)
     assert client.error == "refused: The certificate validity starts in the future"
+    assert client.stats["dates"] > 1 and "authority" not in client.stats
+    signed = "The certificate is not correctly signed by the trusted CA\n"
+    context.error = ValueError(signed + "The certificate Common Name (CN) does not match with the expected CN\n")
+    await until(lambda: "name" in client.stats)
+    assert client.stats["authority"] == client.stats["name"] > 0 and "other" not in client.stats
+    context.error = ValueError("The certificate is signed with an unacceptable hash.")
+    await until(lambda: "other" in client.stats)
     context.error = None
     while True:
         peer = await broker.accept()

@@ -224,7 +224,7 @@ def made(ways, board):
         json.dump(dict({"uarts": [{"id": 1, "tx": 17, "rx": 18}], "flash": {"journal": 65536}}, **board), file)
     from gateway import app
 
-    gateway = app._made()
+    gateway = once.call("gateway.build", "gateway", app.Gateway)
     gateway.kept = []
     gateway.health = gateway
     gateway.keep = lambda name, start, limit_ms: gateway.kept.append(name)

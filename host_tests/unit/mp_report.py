@@ -38,8 +38,11 @@ def gateway():
     asked = Any(serial="SN-1", polls=9, misses=0, session=Any(counts=counts))
     never = Any(serial="SN-2", polls=0, misses=0, session=None)
     outlets = [
-        Any(name=name, acked=3, client=Any(state=state, stats={"connects": 2}))
-        for name, state in (("operator", "connected"), ("owner", "refused: not authorised"))
+        Any(name=name, acked=3, client=Any(state=state, stats=stats))
+        for name, state, stats in (
+            ("operator", "connected", {"connects": 2}),
+            ("owner", "refused: not authorised", {"connects": 2, "dates": 3, "authority": 1}),
+        )
     ]
     recorder = Recorder(journal, 12, now)
     recorder.reading(1000, 1, 1, [5])
@@ -68,7 +71,11 @@ def test_it_counts_what_happened():
     assert body["journal"]["records"] == 1 and body["journal"]["ring"] == 24 and body["journal"]["blocks"] == 1
     assert body["tasks"] == [{"name": "recorder", "deaths": 0}, {"name": "bus 0", "deaths": 1}]
     assert body["meters"][0]["answers"] == {"ok": 7, "frame": 2} and body["meters"][1]["answers"] == {}
-    assert body["outlets"][1] == {"name": "owner", "state": "refused: not authorised", "connects": 2, "acked": 3}
+    assert body["outlets"][0]["refused"] == {}
+    assert body["outlets"][1] == {
+        "name": "owner", "state": "refused: not authorised", "connects": 2, "acked": 3,
+        "refused": {"authority": 1, "dates": 3},
+    }  # fmt: skip
     assert body["heap"]["used"] > 0 and body["heap"]["systemLargest"] > 0
 
 

@@ -10,8 +10,8 @@ OLD, MIDDLE, NEW = b"first", b"second" * 50, b"third" * 900  # the last one span
 class Flash:
     """NOR flash in RAM that goes dead in the middle of operation number `cut`."""
 
-    def __init__(self):
-        self.data = bytearray(BLOCK * BLOCKS)
+    def __init__(self, blocks=BLOCKS):
+        self.data = bytearray(BLOCK * blocks)
         self.cut = None
         self.done = 0
 
@@ -27,7 +27,7 @@ class Flash:
 
     def ioctl(self, op, arg):
         if op == 4:
-            return BLOCKS
+            return len(self.data) // BLOCK
         if op == 5:
             return BLOCK
         if op == 6:

@@ -378,6 +378,14 @@ async def test_a_span_that_is_asked_for_is_sent_again_and_moves_nothing():
     pole.outlet.asked = stamps[1], stamps[3]
     pole.client.connect()
     await pole.serve()
+    assert pole.outlet.asked, "it has not arrived yet"
+    pole.client.payloads.clear()
+    pole.client.connect()
+    task = asyncio.create_task(pole.outlet.run(Life()))
+    for _ in range(20):
+        await asyncio.sleep_ms(10)
+        pole.client.flight.clear()
+    task.cancel()
     sent = [json.loads(text) for text in pole.client.payloads]
     assert [body["seq"] for body in sent] == [1, 2, 3] and all(body["again"] for body in sent)
     assert pole.outlet.acked == 6 and pole.outlet.asked is None
@@ -478,6 +486,8 @@ async def test_what_waited_goes_in_binary_and_what_is_fresh_in_json():
     told = [frame for payload, _ in messages for frame in frames(payload)]
     assert [ordinal for _, ordinal, _ in told] == list(range(40)) and told[0][0] == 1
     assert [token for _, token in messages][-1] == 39 and all(len(payload) <= 1024 for payload, _ in messages)
+    pole.client.flight.clear()
+    pole.client.on_ack(39)
     pole.clock.at = lambda uptime: (now(uptime)[0] + ahead, 10)
     pole.read(40)
     await pole.serve()
@@ -499,3 +509,47 @@ async def test_binary_begins_with_the_block_so_that_every_difference_has_its_key
     await pole.serve()
     messages = [payload for _, payload, token, _ in pole.binary if token is not None]
     assert frames(messages[0])[0] == (1, 0, 1)
+
+
+async def test_a_place_with_a_bound_that_the_message_has_no_room_for_is_not_sent_in_binary():
+    pole = Dense(0)
+    known = pole.clock.at
+    pole.clock.source, pole.clock.at = clock.NONE, lambda uptime: None
+    for i in range(3):
+        pole.read(i)
+    pole.clock.source, pole.clock.at = clock.NTP, known
+    pole.recorder = Recorder(pole.journal, 2, pole.clock)
+    for i in range(3, 6):
+        pole.read(i)
+    pole.outlet = pole.make()
+    pole.client = pole.outlet.client
+    pole.clock.now = lambda: (known(clock.uptime_ms())[0] + 3600000, 10)
+    assert known(0)[0] - clock.BUILT > 2 << 32, "no time is known before it: half of that is its bound"
+    pole.client.connect()
+    await pole.serve()
+    assert pole.client.sent[:3] == [0, 1, 2] and not [row for row in pole.binary if row[2] is not None]
+    assert json.loads(pole.client.payloads[0])["tsUncMs"] > 1 << 32
+
+
+async def test_what_is_on_the_way_in_binary_is_not_sent_in_json_too():
+    pole = Dense(40)
+    pole.clock.now = lambda: (pole.clock.at(clock.uptime_ms())[0] + 3600000, 10)
+    publish = pole.outlet.client.publish
+
+    async def kept(topic, message, **more):
+        await publish(topic, message, **more)
+        if "/catchup" in topic and more.get("token") is not None:
+            pole.client.flight.append(more["token"])
+
+    pole.outlet.client.publish = kept
+    pole.client.connect()
+    task = asyncio.create_task(pole.outlet.run(Life()))
+    await asyncio.sleep_ms(60)
+    assert pole.binary and pole.client.sent == []
+    for token in list(pole.client.flight):
+        pole.client.ack(token)
+    pole.clock.now = lambda: pole.clock.at(clock.uptime_ms())
+    pole.read(40)
+    await asyncio.sleep_ms(300)
+    task.cancel()
+    assert pole.client.sent == [40]

@@ -52,7 +52,6 @@ def test_lost_cuts_and_a_mutant_that_is_not_seen_miss_their_bounds():
         ("journal_cuts.py", ("mutant", "no checksum"), {}),
         ("journal_life.py", ("ring", "register", "16"), {"ring": 8, "inline": 1, "ahead": 0}),
         ("journal_life.py", ("lfs", "json"), {}),
-        ("journal_life.py", ("lfs", "frames"), {}),
     ],
 )
 def test_the_scripts_run_and_end_with_json(script, arguments, says):

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from meshems import __version__, paths
 
@@ -22,6 +23,9 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "logs": "meshems.logs",
     "board": "meshems.boardcmd",
     "build": "meshems.build",
+    "catchup": "meshems.catchup",
+    "site": "meshems.siteforms",
+    "flash": "meshems.flash",
 }
 
 
@@ -183,14 +187,17 @@ def _spec(file: Path) -> dict[str, Any]:
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="Save the last table as a picture."
 )
+@click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="The gateways and meters of a site.toml.")
 def demo(
-    gateways: int, meters: int, seconds: float | None, faults: Sequence[str], kills: Sequence[str], picture: Path | None
-) -> None:
+    gateways: int, meters: int, seconds: float | None, faults: Sequence[str], kills: Sequence[str],
+    picture: Path | None, site: Path | None,
+) -> None:  # fmt: skip
     """Gateways of the real firmware, simulated meters read every 5 s, a broker and a subscriber that counts.
 
     \b
     meshems demo --gateways 2 --meters 12 --seconds 60
     meshems demo --seconds 90 --fault dead:SN-3@20-40 --kill pole-1@30
+    meshems demo --site site.toml --seconds 60
 
     A meter is named by its serial or its number in the table, a gateway pole-1, pole-2, ... Ends with
     `stored N, acknowledged N, lost L, duplicates D, wrong W, uncommitted U`; exit status 1 when something
@@ -201,11 +208,20 @@ def demo(
     from meshems.run import RunError
 
     try:
-        plan = Plan.of(gateways, meters, seconds, faults, kills)
+        if site:
+            given = click.get_current_context().get_parameter_source
+            if {given("gateways"), given("meters")} != {ParameterSource.DEFAULT}:
+                raise click.UsageError("--gateways and --meters are those of --site: leave them out")
+            from meshems.sitedemo import plan_of
+            from meshems.siteforms import good
+
+            plan = plan_of(good(site, keys_made=False), seconds, faults, kills)
+        else:
+            plan = Plan.of(gateways, meters, seconds, faults, kills)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     try:
-        sys.exit(run_demo(plan, picture))
+        sys.exit(run_demo(plan, picture, f"meshems demo --site {site}" if site else ""))
     except (BrokerMissing, RunError) as error:
         fail(str(error))
     except OSError as error:

@@ -57,13 +57,26 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class Place:
-    """A simulated meter: its number in the table, and where it hangs."""
+    """A simulated meter: its number in the table, and where it hangs; `settings` where they are not its line's."""
 
     number: int
     serial: str
     profile: str
     gateway: str
     address: int
+    bus: int = 0
+    settings: Settings | None = None
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A line of a gateway, and the name of its files."""
+
+    name: str
+    gateway: str
+    bus: int
+    uart: int
+    settings: Settings
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,9 @@ class Plan:
     seconds: float | None = None
     troubles: list[Trouble] = field(default_factory=list)
     kills: list[tuple[str, float]] = field(default_factory=list)
+    every: int = EVERY_S
+    wires: list[Wire] = field(default_factory=list)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a site's gateways, without their outlets
 
     @classmethod
     def of(
@@ -99,17 +115,31 @@ class Plan:
             gateway = i * gateways // meters
             first = -(-gateway * meters // gateways)
             places.append(Place(i + 1, f"SN-{i + 1}", PROFILES[i % len(PROFILES)], names[gateway], i - first + 1))
-        plan = cls(names, places, seconds)
-        for name in names:
-            busy = sum(_poll_s(place.profile) for place in places if place.gateway == name)
-            if busy > LINE_SHARE * EVERY_S:
-                raise PlanError(
-                    f"the {meters // gateways} meters of a line need {busy:.1f} s at {LINE.baud} baud, "
-                    f"and are read every {EVERY_S} s: use more --gateways"
-                )
-        plan.troubles = [plan._trouble(text) for text in faults]
-        plan.kills = sorted((plan._kill(text) for text in kills), key=lambda kill: kill[1])
-        return plan
+        plan = cls(names, places, seconds, wires=[Wire(name, name, 0, UART, LINE) for name in names])
+        busy = plan.busy_s()
+        if busy > LINE_SHARE * EVERY_S:
+            raise PlanError(
+                f"the {meters // gateways} meters of a line need {busy:.1f} s at {LINE.baud} baud, "
+                f"and are read every {EVERY_S} s: use more --gateways"
+            )
+        return plan.with_events(faults, kills)
+
+    def with_events(self, faults: Sequence[str], kills: Sequence[str]) -> "Plan":
+        """Return the plan with these options' faults and power cuts; PlanError as `of`."""
+        self.troubles = [self._trouble(text) for text in faults]
+        self.kills = sorted((self._kill(text) for text in kills), key=lambda kill: kill[1])
+        return self
+
+    def on(self, wire: Wire) -> list[Place]:
+        """Return the meters of a line."""
+        return [place for place in self.places if (place.gateway, place.bus) == (wire.gateway, wire.bus)]
+
+    def busy_s(self) -> float:
+        """Return how long one poll of all its meters takes the line that has most to do."""
+        return max(
+            sum(_poll_s(place.profile, place.settings or wire.settings) for place in self.on(wire))
+            for wire in self.wires
+        )  # fmt: skip
 
     def _trouble(self, text: str) -> Trouble:
         match = re.fullmatch(r"([a-z_]+):([A-Za-z0-9._-]+)@(\d+)-(\d+)", text)
@@ -145,18 +175,18 @@ class Plan:
         covered: dict[str, float] = {}
         for serial, start, end in sorted(spans, key=lambda span: span[1]):
             start = max(start, covered.get(serial, 0.0))
-            end = min(end + EVERY_S, seconds)
+            end = min(end + self.every, seconds)
             if end > start:
                 excused.append((serial, end - start))
                 covered[serial] = end
         return excused
 
 
-def _poll_s(profile: str) -> float:
+def _poll_s(profile: str, line: Settings) -> float:
     """Return how long one poll of a meter takes on the line: 13 + 2n characters for a block of n, turnaround, rest."""
     blocks = _profile(profile)["blk"]
-    wait = (TURNAROUND_MS + JITTER_MS) / 1000 + 2 * LINE.gap_s
-    return float(sum(((13 + 2 * count) * LINE.char_s + wait) / (every or [1])[0] for _, _, count, *every in blocks))
+    wait = (TURNAROUND_MS + JITTER_MS) / 1000 + 2 * line.gap_s
+    return float(sum(((13 + 2 * count) * line.char_s + wait) / (every or [1])[0] for _, _, count, *every in blocks))
 
 
 def _profile(name: str) -> dict[str, Any]:
@@ -201,7 +231,8 @@ class Fleet:
         for name in plan.gateways:
             (root / name).mkdir()
             (root / name / "gateway.json").write_text(json.dumps(self._config(name, port)))
-            (root / f"{name}.spec").write_text(json.dumps(self._spec(name)))
+        for wire in plan.wires:
+            (root / f"{wire.name}.spec").write_text(json.dumps(self._spec(wire)))
 
     def _config(self, name: str, port: int) -> dict[str, Any]:
         meters = [
@@ -217,13 +248,15 @@ class Fleet:
             "meters": meters,
             "uplinks": [{"name": OUTLET, "kind": "mqtt", "host": HOST, "port": port, "format": "openami"}],
             "clock": {"ntp": []},
+            **self.plan.configs.get(name, {}),
         }
 
-    def _spec(self, name: str) -> dict[str, Any]:
-        places = [place for place in self.plan.places if place.gateway == name]
+    def _spec(self, wire: Wire) -> dict[str, Any]:
+        places = self.plan.on(wire)
         serials = {place.serial for place in places}
+        own = {p.serial: {"baud": p.settings.baud, "format": p.settings.format} for p in places if p.settings}
         return {
-            "seed": 1 + self.plan.gateways.index(name),
+            "seed": 1 + self.plan.wires.index(wire),
             "turnaround_ms": TURNAROUND_MS,
             "jitter_ms": JITTER_MS,
             "units": [
@@ -233,6 +266,7 @@ class Fleet:
                     "profile": p.profile,
                     "load_w": 180 + 37 * p.number % 400,
                     "start_wh": 1_000_000 + 123_457 * p.number % 8_000_000,
+                    **own.get(p.serial, {}),
                 }
                 for p in places
             ],
@@ -245,14 +279,13 @@ class Fleet:
 
     def start(self) -> None:
         """Start the lines and, once they are there, the gateways."""
-        for name in self.plan.gateways:
-            link = self.root / f"{name}.tty"
+        for wire in self.plan.wires:
             command = [
-                sys.executable, "-m", "meshems.cli", "sim-meters", "--pty", str(link), "--baud", str(LINE.baud),
-                "--format", LINE.format, "--spec", str(self.root / f"{name}.spec"),
-                "--log", str(self.root / f"{name}.log"),
+                sys.executable, "-m", "meshems.cli", "sim-meters", "--pty", str(self.root / f"{wire.name}.tty"),
+                "--baud", str(wire.settings.baud), "--format", wire.settings.format,
+                "--spec", str(self.root / f"{wire.name}.spec"), "--log", str(self.root / f"{wire.name}.log"),
             ]  # fmt: skip
-            self.lines[name] = subprocess.Popen(
+            self.lines[wire.name] = subprocess.Popen(
                 command, env=dict(os.environ, PYTHONPATH=str(paths.ROOT / "tools")), stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=die_with_parent,
             )  # fmt: skip
@@ -263,7 +296,9 @@ class Fleet:
         for name in self.plan.gateways:
             state = self.root / name
             install(state / "gateway.json", state)
-            self.gateways[name] = Gateway(state, {UART: str(self.root / f"{name}.tty")})
+            wires = [wire for wire in self.plan.wires if wire.gateway == name]
+            uarts = {wire.uart: str(self.root / f"{wire.name}.tty") for wire in wires}
+            self.gateways[name] = Gateway(state, uarts)
             self.gateways[name].start()
 
     def hush(self) -> None:
@@ -288,7 +323,7 @@ class Fleet:
 
     def log(self) -> list[dict[str, Any]]:
         """Return what the lines wrote down."""
-        return [json.loads(text) for name in self.plan.gateways for text in (self.root / f"{name}.log").open()]
+        return [json.loads(text) for wire in self.plan.wires for text in (self.root / f"{wire.name}.log").open()]
 
     def complaints(self) -> list[str]:
         """Return the last warnings and errors of each gateway's own log."""
@@ -443,13 +478,14 @@ class Show:
             self.subscriber.messages,
             [self.fleet.store(name) for name in plan.gateways],
             decode.decode,
-            Promise(seconds, EVERY_S, plan.excused(seconds)),
+            Promise(seconds, plan.every, plan.excused(seconds)),
         )
 
 
-def run_demo(plan: Plan, picture: Path | None = None) -> int:
-    """Run the demo and print its verdict; return the exit status."""
-    rows = [Row(p.number, p.serial, p.profile, p.gateway, {}) for p in plan.places]
+def run_demo(plan: Plan, picture: Path | None = None, command: str = "") -> int:
+    """Run the demo and print its verdict; return the exit status. `command` is what the picture shows above it."""
+    old_s = 2 * plan.every + 2
+    rows = [Row(p.number, p.serial, p.profile, p.gateway, {}, old_s=old_s) for p in plan.places]
     view, signals = View(rows), Signals()
     with stopped_by_signals(signals.take), started(plan) as (fleet, subscriber):
         show = Show(fleet, subscriber, view, signals)
@@ -459,9 +495,8 @@ def run_demo(plan: Plan, picture: Path | None = None) -> int:
         verdict = show.verdict(seconds)
         complaints = fleet.complaints()
     if picture:
-        view.picture(
-            picture, f"meshems demo --gateways {len(plan.gateways)} --meters {len(plan.places)}", verdict.line()
-        )
+        command = command or f"meshems demo --gateways {len(plan.gateways)} --meters {len(plan.places)}"
+        view.picture(picture, command, verdict.line())
     if not verdict.ok:
         for line in complaints:
             view.say(line)

@@ -22,24 +22,28 @@ FORMATS = ("8N1", "8E1", "8O1", "8N2")  # of a bus in gateway.json
 HEAP = "2M"
 
 
-def check(port: str) -> None:
-    """Raise RunError, with what to do, when `port` is no serial port that we may open."""
+def trouble(port: str) -> tuple[str, str] | None:
+    """Return what is wrong with `port` and what to do, None when it is a serial port that we may open."""
     if not Path(port).exists():
-        raise RunError(
-            f"{port}: no such serial port; plug the adapter in and look with `ls /dev/ttyUSB* /dev/ttyACM*`, "
-            f"or simulate a line first: `meshems sim-meters --pty {port} --spec FILE`"
-        )
+        return "no such serial port", "plug it in and look with `ls /dev/ttyUSB* /dev/ttyACM*`"
     try:
         file = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except PermissionError:
-        raise RunError(f"{port}: not allowed; become a member of its group: `ls -l {port}`, usually dialout") from None
+        return "not allowed", f"become a member of its group: `ls -l {port}`, usually dialout"
     except OSError as error:
-        raise RunError(f"{port}: {error.strerror}; is it a serial port, and free?") from None
+        return str(error.strerror), "is it a serial port, and free?"
     try:
-        if not os.isatty(file):
-            raise RunError(f"{port}: is no serial port")
+        return None if os.isatty(file) else ("is no serial port", "name that of the adapter")
     finally:
         os.close(file)
+
+
+def check(port: str) -> None:
+    """Raise RunError, with what to do, when `port` is no serial port that we may open."""
+    wrong = trouble(port)
+    if wrong:
+        line = f", or simulate a line first: `meshems sim-meters --pty {port} --spec FILE`"
+        raise RunError(f"{port}: {wrong[0]}; {wrong[1]}{'' if Path(port).exists() else line}")
 
 
 def said(program: str, port: str, profiles: Sequence[Path] = ()) -> Iterator[dict[str, Any]]:

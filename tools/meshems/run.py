@@ -26,7 +26,13 @@ from pathlib import Path
 from meshems import paths
 
 # A chip runs boot.py and main.py as scripts, which leave no module behind.
-START = "import sys, boot\ndel sys.modules['boot'], boot\nfrom gateway import app\napp.main()"
+START = """import sys, boot
+safe = boot.safe
+del sys.modules['boot'], boot
+if not safe:
+    from gateway import app
+    app.main()
+"""
 HEAP = "2M"  # of the gateway's interpreter
 STOP_S = 10.0  # after the request to stop comes the power cut
 BOOT_S = 1.0  # the longest that the first line may take
@@ -66,7 +72,7 @@ def check(config: Path) -> list[Problem]:
     there = [uart["id"] for uart in board["uarts"]]
     for number, uplink in enumerate(good["uplinks"] if good else ()):
         name = uplink.get("tls", {}).get("ca")
-        if name and not _is_der(config.with_name(name)):
+        if name and not is_der(config.with_name(name)):
             problems.append((f"uplinks[{number}].tls.ca", f'"{name}"', "a certificate in DER beside gateway.json"))
     for number, bus in enumerate(good["buses"] if good else ()):
         if bus["uart"] not in there:
@@ -74,7 +80,7 @@ def check(config: Path) -> list[Problem]:
     return list(problems)
 
 
-def _is_der(path: Path) -> bool:
+def is_der(path: Path) -> bool:
     return path.exists() and path.read_bytes()[:1] == b"\x30"  # a SEQUENCE
 
 

@@ -17,14 +17,13 @@ from meshems.judge import STATUS, Message, instant_us
 
 PLAIN_EVERY_S = 5.0
 PICTURE_WIDTH = 112
-OLD_S = 12  # two periods and some: what was said before that is no longer the state of the meter
 COLOURS = {"good": "green", "suspect": "yellow", "old": "yellow", "comms_lost": "red"}
 ENERGY, POWER, VOLTAGE = ("1.8.0", "15.8.0"), ("16.7.0", "1.7.0"), ("32.7.0",)
 
 
 @dataclass
 class Row:
-    """A meter as the subscriber sees it."""
+    """A meter as the subscriber sees it; what it said more than `old_s` ago is no longer its state."""
 
     number: int
     serial: str
@@ -33,6 +32,7 @@ class Row:
     registers: Mapping[str, Decimal]
     quality: str = ""
     at_us: int = 0
+    old_s: float = 12.0
 
     def age_s(self) -> float:
         """Return how long ago the meter answered."""
@@ -40,7 +40,7 @@ class Row:
 
     def state(self) -> str:
         """Return the quality of the last reading, or "old"."""
-        return "old" if self.quality == "good" and self.age_s() > OLD_S else self.quality
+        return "old" if self.quality == "good" and self.age_s() > self.old_s else self.quality
 
     def value(self, codes: Sequence[str], places: int) -> str:
         """Return the first of the registers `codes` that it has, "" for none."""

@@ -7,8 +7,8 @@
     frame = reader.read()                       # (kind, ordinal, count, payload, fresh), None at the end
     journal.put(7, ordinal + 12)
 
-It knows nothing of what a record means. A device is what `esp32.Partition` is: readblocks(n, buf, off),
-writeblocks(n, buf, off) that does not erase, ioctl 4 count, 5 size, 6 erase.
+It knows nothing of what a record means; `index` finds where a time is. A device is what `esp32.Partition` is:
+readblocks(n, buf, off), writeblocks(n, buf, off) that does not erase, ioctl 4 count, 5 size, 6 erase.
 """
 from errno import EAGAIN, EIO
 
@@ -99,7 +99,7 @@ class Journal:
     def append(self, kind, payload, count, when=0):
         """Store a frame of `count` records (0..63) and return the ordinal of its first; kind 0..14, at most MAX bytes.
 
-        It is on flash, read back and found right, when this returns. `when` (u32) is for `find`: it may be any count
+        It is on flash, read back and found right, when this returns. `when` (u32) is for `index`: it may be any count
         that grows with time, 0 while it is not known.
         OSError EAGAIN: the block of the frames before is worn. Nothing was stored, room() is 0: the payload that
         leaned on those frames must be written anew. OSError EIO: flash is beyond use.
@@ -189,12 +189,3 @@ class Journal:
             else:
                 high = middle - 1
         return min(low, self.head)
-
-    def find(self, when):
-        """Return an ordinal such that whatever was appended with a hint of `when` or later is behind it."""
-        for _ in range(2):  # one block early: its hint is that of its first frame, and a boot forgets the others
-            found = self.header(self._last(2, when - 1))
-            if not found:
-                return self.first
-            when = found[2]
-        return found[1]

@@ -30,6 +30,9 @@ _AGAIN_MS = const(2000)  # after the loss of a route
 _LEAST_MS = const(400)  # between any two
 _CALM_MS = const(60000)
 _GAP_MOST_MS = const(32000)
+_TOKENS = const(8)  # beacons in a burst, then one in that time: 15 in any minute at most, whatever happens
+_TOKEN_MS = const(8000)
+_KEPT = const(3)  # of them for what all have to know
 _CHANGED = const(200)  # cost that children should hear of
 
 
@@ -40,6 +43,8 @@ class Beacons:
         self._node = node
         self._due = None
         self._second = None
+        self._tokens = _TOKENS
+        self._filled = 0
         self._wave = None  # at a root: when the next begins
         self._gap = _GAP_MS
         self._calm = None  # since when the gap grows
@@ -53,7 +58,11 @@ class Beacons:
 
     def due(self, now):
         """Return whether one is to go now."""
-        return self._due is not None and diff(self._due, now) <= 0
+        return self._tokens > 0 and self._due is not None and diff(self._due, now) <= 0
+
+    def spare(self):
+        """Return whether one may be sent to somebody alone, who asked for it."""
+        return self._tokens > _KEPT
 
     def hurry(self, now):
         """Send one soon: something is not as the neighbours think."""
@@ -93,6 +102,11 @@ class Beacons:
 
     def tick(self, now, most):
         """Begin what is due; return the ms until the next is, at most `most`."""
+        while self._tokens < _TOKENS and diff(now, self._filled) >= _TOKEN_MS:
+            self._tokens += 1
+            self._filled = later(self._filled, _TOKEN_MS)
+        if self._tokens == _TOKENS:
+            self._filled = now
         if self._node.is_root:
             if self._wave is None or diff(self._wave, now) <= 0:
                 self.wave(now)
@@ -109,7 +123,7 @@ class Beacons:
 
     def wait(self, now, most):
         """Return the ms until the next beacon is due, at most `most`."""
-        return most if self._due is None else min(most, max(0, diff(self._due, now)))
+        return most if self._due is None or not self._tokens else min(most, max(0, diff(self._due, now)))
 
     def changed(self, now):
         """The parent is another one: tell the neighbours when it makes a difference to them."""
@@ -139,6 +153,7 @@ class Beacons:
             | (0 if node.acked_by_radio else LACKS)
         )
         ms = ms or 0
+        self._tokens -= 1
         if not nonce:
             self._number = self._number + 1 & 255
             self._due = None

@@ -10,6 +10,7 @@ from struct import pack, unpack_from
 
 from micropython import const
 
+from lib.mesh.counts import DUPLICATE
 from lib.mesh.down import send
 from lib.mesh.frames import ACK, HELLO, RESULT
 from lib.mesh.ticks import diff, later
@@ -17,6 +18,8 @@ from lib.mesh.ticks import diff, later
 _MERGE_MS = const(300)
 _HELD_MS = const(1000)  # no confirmation until then: the origin is told that its batch is here
 _SPAN = const(16)
+_OLDER = const(6)  # in ten minutes: more than a node has under way when it reboots
+_MINUTES = const(10)
 
 
 class Collect:
@@ -30,6 +33,8 @@ class Collect:
         self._held = array("H")
         self._seqs = array("H")  # four a row: the batches that are held and not safe
         self._numbers = array("I")
+        self._older = {}  # origin: frames of an epoch before its last
+        self._minutes = 0
         self._due = {}  # origin: when its acknowledgement goes
         self._slow = {}  # origin: its way is congested
 
@@ -42,6 +47,20 @@ class Collect:
                 self._seqs.append(0)
                 self._numbers.append(0)
         return row
+
+    def again(self, origin, epoch):
+        """A frame is not newer than what was here: its origin has rebooted meanwhile, or there are two of that id."""
+        row = self._node.secrecy.floors.rows.get(origin, -1)
+        if row >= 0 and epoch < self._node.secrecy.floors.epoch(row):
+            self._older[origin] = self._older.get(origin, 0) + 1
+            if self._older[origin] == _OLDER:
+                self._node.notes.note(DUPLICATE, origin)
+
+    def minute(self):
+        """Forget how many were not new, once in ten minutes; to be called once a minute."""
+        self._minutes = (self._minutes + 1) % _MINUTES
+        if not self._minutes:
+            self._older = {}
 
     def arrived(self, origin, text, busy, now):
         """Take what came from a member: kind 1 · parent 2 · what the kind says. `busy`: its way is congested."""

@@ -19,6 +19,7 @@ _RTO_MOST_MS = const(120000)
 _EARLY_MS = const(1500)  # a later one has arrived, and this one is older than that: it is lost
 _HELD_MS = const(15000)  # a root has it and waits for its broker
 _PACE_MS = const(2000)  # between batches of a backlog
+_PACE_FIRST_MS = const(8000)  # after a start, until answers come
 _PACE_MOST_MS = const(16000)  # doubled with each time-out
 _BURST = const(4)
 _LONG = const(12)  # frames in the queue, and own ones wait
@@ -49,10 +50,10 @@ class Custody:
         self._node = node
         self._batches = []
         self._seq = 0
-        self._tokens = _BURST
+        self._tokens = 1  # not a burst of everybody's after a blackout
         self._refilled = None
         self._slow_until = None  # congestion: half the rate
-        self._pace = _PACE_MS
+        self._pace = _PACE_FIRST_MS
         self._start = None
 
     def offer(self, number, kind, payload, now):

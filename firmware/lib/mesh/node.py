@@ -18,7 +18,7 @@ from lib.mesh.custody import Custody
 from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, MOVE, SEQREQ, SOLICIT, UP, UPLINK
 from lib.mesh.guard import Counter, Guard
 from lib.mesh.nettime import NetTime
-from lib.mesh.outbox import ANSWERS, Outbox
+from lib.mesh.outbox import Outbox
 from lib.mesh.queue import Queue
 from lib.mesh.routes import Routes
 from lib.mesh.secrecy import Secrecy
@@ -138,8 +138,9 @@ class Node:
         self._minute = later(now, _MINUTE_MS)
         self.routes.links.age(now, self.routes.parent)
         self.nettime.settle(now)
+        if self.collect:
+            self.collect.minute()
         self.notes.minute()
-        self.outbox.answers_left = ANSWERS
         if not self.routes.root:
             self.queue.drop_up()
         self.upward.choose(now)

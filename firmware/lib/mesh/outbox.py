@@ -15,7 +15,6 @@ from lib.mesh.ticks import diff, later
 _NONE = const(-1)  # of flight: nothing; or a slot of the queue, or
 _SPARE = const(-2)  # a frame that is in no slot
 _SAYINGS = const(8)
-ANSWERS = const(4)  # to SOLICITs in a minute: the others' neighbours answer too
 _LACK_MS = const(150)
 _ANSWER_MS = const(50)
 _ANSWER_SPREAD_MS = const(150)
@@ -36,7 +35,6 @@ class Outbox:
         self._spare = memoryview(bytearray(64))
         self._sayings = []  # (to, kind, body) that go first
         self._answers = []  # (to, nonce, due): who asked for a beacon
-        self.answers_left = ANSWERS  # until the minute is over
 
     def say(self, to, kind, body):
         """Send a short frame before all others; when eight wait already, it is left out."""
@@ -45,8 +43,7 @@ class Outbox:
 
     def asked(self, to, nonce, now):
         """Answer a SOLICIT with a beacon to its sender, in a moment: others answer too."""
-        if self.answers_left and all(to != other for other, _, _ in self._answers):
-            self.answers_left -= 1
+        if len(self._answers) < _SAYINGS and all(to != other for other, _, _ in self._answers):
             due = later(now, _ANSWER_MS + self._node.rand(_ANSWER_SPREAD_MS))
             self._answers.append((to, bytes(nonce), due))
 
@@ -105,6 +102,8 @@ class Outbox:
         for i, (to, nonce, due) in enumerate(self._answers):
             if diff(due, now) <= 0:
                 del self._answers[i]
+                if not node.beacons.spare():
+                    break  # other neighbours have heard it too
                 return self._hand(self._spare, node.beacons.write(self._spare, now, nonce), BEACON, to)
         queue = node.queue
         slot = self.flight = queue.pick(now, node.routes.parent)

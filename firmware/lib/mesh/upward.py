@@ -157,7 +157,9 @@ class Upward:
             text = self._node.secrecy.open(UPWARD, origin, root, origin, epoch, ctr, frame[UP_SEALED:end])
             if text is None:
                 note(counts.UNSEALED if self._node.secrecy.key(origin) else counts.UNKNOWN, origin)
-            elif text:
+            elif not text:
+                self._node.collect.again(origin, epoch)
+            else:
                 self._node.guard.members.came(origin, source)
                 self._node.collect.arrived(origin, text, tries & 0x80, now)
             return True

@@ -36,7 +36,8 @@ class Stale(Exception):
 
 
 class MQTTClient:
-    """A client of one broker. `keepalive` in s; `ssl` is an SSLContext; `room` counts bytes of topics and payloads.
+    """A client of one broker. `keepalive` in s; `room` counts bytes of topics and payloads; `ssl` is an SSLContext, or
+    what has its `wrap_socket` and is an asynchronous context manager, within which each step of a handshake is made.
 
     `limit` is the longest packet that is taken from the broker; what is longer is thrown away, and acknowledged.
     A `port` None or 0 is 8883 with `ssl`, else 1883.
@@ -50,7 +51,8 @@ class MQTTClient:
     on_ack      f(token), called for each QoS 1 message with a token, in the order of sending, once the broker has
                 acknowledged it and all before it
     stats       counts: connects; sent; acked (QoS 1); malformed (connections ended by what the broker sent); stray
-                (acknowledged, not on the way)
+                (acknowledged, not on the way); and of brokers whose certificate was refused authority, name, dates and
+                other, what was wrong with it, each from its first on
     """
 
     def __init__(
@@ -174,7 +176,7 @@ class MQTTClient:
         if isinstance(error, packet.Malformed):
             self.stats["malformed"] += 1
         if isinstance(error, ValueError):
-            error = once.call(_HELLO, "refusal", error)
+            error = once.call(_HELLO, "refusal", error, self.stats)
         text = str(error)
         if text and not self.closed:
             self.error = text
@@ -203,7 +205,7 @@ class MQTTClient:
         if code:
             if code in (4, 5):  # nothing that time heals
                 self._delay = _LONGEST_MS
-            self._lose(once.call(_HELLO, "refusal", code))
+            self._lose(once.call(_HELLO, "refusal", code, self.stats))
             return
         self.stats["connects"] += 1
         self._began = ticks_ms()

@@ -4,6 +4,7 @@ Numbers in brackets are sections of the OASIS standard of MQTT 3.1.1.
 """
 from lib.mqtt.packet import new
 
+_FAULTS = ("trusted CA", "authority"), ("expected CN", "name"), ("validity", "dates")
 _REFUSED = "", "protocol version", "client id", "server unavailable", "user name or password", "not authorised"
 
 
@@ -44,8 +45,15 @@ def subscribe(pid, topics):
     return _packet(0x82, body)
 
 
-def refusal(why):
-    """Return in words what the return code of a CONNACK says (3.2.2.3), or the ValueError of a TLS handshake."""
-    if isinstance(why, ValueError):  # we refuse the broker: what is wrong with its certificate, in lines
-        return "refused: " + " ".join(str(why).split())
-    return "refused: " + (_REFUSED[why] if why < len(_REFUSED) else str(why))
+def refusal(why, stats):
+    """Return in words what the return code of a CONNACK says (3.2.2.3), or the ValueError of a TLS handshake.
+
+    The latter is also counted in `stats`, by what is wrong with the certificate: authority, name, dates, other.
+    """
+    if not isinstance(why, ValueError):
+        return "refused: " + (_REFUSED[why] if why < len(_REFUSED) else str(why))
+    text = " ".join(str(why).split())  # mbedTLS has a line for each fault
+    kinds = [kind for words, kind in _FAULTS if words in text] or ["other"]
+    for kind in kinds:
+        stats[kind] = stats.get(kind, 0) + 1
+    return "refused: " + text

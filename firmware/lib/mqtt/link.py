@@ -9,6 +9,7 @@ from asyncio import core  # type: ignore[attr-defined]
 from errno import EINPROGRESS
 from time import ticks_ms
 
+from lib import once
 from lib.mqtt.packet import Decoder
 
 LIMIT = 1024  # bytes of small packets that are written at once
@@ -24,7 +25,7 @@ async def resolve(host, port):
     return family, kind, proto, address
 
 
-def _ready(queue, sock):
+def ready(queue, sock):
     """Wait as asyncio.Stream does: `queue` is a method of the loop's I/O queue."""
     yield queue(sock)
 
@@ -94,9 +95,8 @@ class Link:
             except OSError as error:
                 if error.errno != EINPROGRESS:
                     raise
-            if ssl:  # the handshake is done in steps by the first write: it does not wait for the network
-                self._sock = sock = ssl.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-                sock.setblocking(False)
+            if ssl:
+                sock = await once.call("lib.mqtt.handshake", "shake", self, sock, host, ssl)
             self._tasks.append(asyncio.create_task(self._write(sock)))
             await self._read(sock)
         except Exception as error:
@@ -104,7 +104,7 @@ class Link:
 
     async def _read(self, sock):
         while True:
-            await _ready(core._io_queue.queue_read, sock)
+            await ready(core._io_queue.queue_read, sock)
             n = sock.readinto(self.decoder.room())
             if n == 0:
                 raise EOFError("closed by the broker")
@@ -137,7 +137,7 @@ class Link:
                     left = memoryview(out.pop(0))
                     n = len(left)
                 while left:
-                    await _ready(core._io_queue.queue_write, sock)
+                    await ready(core._io_queue.queue_write, sock)
                     left = left[sock.write(left) or 0 :]
                 self.queued -= n
                 self.sent = ticks_ms()

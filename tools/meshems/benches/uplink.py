@@ -85,14 +85,10 @@ class _Hearing:
 
     def take(self, topic: str, payload: bytes) -> None:
         with self._lock:
-            if topic.endswith("/catchup/meters"):
-                self._reader.meters = json.loads(payload)
-            elif "/catchup/schema/" in topic:
-                self._reader.schemas[int(topic.rsplit("/", 1)[1])] = json.loads(payload)
-            elif topic.endswith("/catchup"):
-                self.binary.update(record.seq for record in self._reader.take(payload))
-                self.seqs |= self.binary
-            elif topic.endswith("/telemetry") and "/meter/" in topic:
+            told = {record.seq for record in self._reader.hear(topic, payload)}
+            self.binary |= told
+            self.seqs |= told
+            if topic.endswith("/telemetry") and "/meter/" in topic:
                 self.seqs.add(json.loads(payload)["seq"])
             self.times.append(time.monotonic())
 
