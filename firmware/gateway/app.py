@@ -35,19 +35,23 @@ def main():
     """Run the gateway until the console says Ctrl-C. When it fails the board is reset; boot.py counts that."""
     gateway = None
     try:
-        gateway = once.call("gateway.build", "gateway", Gateway)
+        from gateway import build
+
+        gateway = build.gateway(Gateway)
+        build = None
+        once.forget("gateway.build")
         gc.collect()
         if gateway:
             asyncio.run(gateway.run())
         else:
             log.error("config", "no valid configuration: nothing to run")
+            once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
     except KeyboardInterrupt:
-        pass
+        once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
+        if gateway:
+            from gateway.closing import close
+
+            asyncio.run(close(gateway))
     except Exception as error:
         log.error("app", "failed: %r" % error)
         machine.reset()
-    once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
-    if gateway:
-        from gateway.closing import close
-
-        asyncio.run(close(gateway))

@@ -38,6 +38,8 @@ def message(outlet):
     put('"firmware":"%s","config":"%08x","boot":%d,' % (VERSION, mark, gateway.recorder.boot))
     put('"resetCause":%d,"uptimeS":%d,' % (machine.reset_cause(), clock.uptime_ms() // 1000))
     put('"clock":"%s",' % clock.SOURCES[gateway.clock.source])
+    if outlet.network:
+        put('"network":{"via":"%s"%s},' % (outlet.network.via, _signal(outlet.network.via)))
     put('"heap":{"used":%d,"free":%d,' % (gc.mem_alloc(), gc.mem_free()))
     regions = esp32.idf_heap_info(esp32.HEAP_DATA)
     put('"systemFree":%d,"systemLargest":%d},' % (sum([one[1] for one in regions]), max([one[2] for one in regions])))
@@ -65,6 +67,18 @@ def _list(put, rows, text):
     for row in rows:
         put(between + text(row))
         between = ","
+
+
+def _signal(via):
+    """Return the member with the strength of the access point's signal in dBm, "" where there is none."""
+    if via == "wifi":
+        import network
+
+        try:
+            return ',"rssi":%d' % network.WLAN(network.STA_IF).status("rssi")
+        except OSError:  # it was lost this second
+            pass
+    return ""
 
 
 def _meter(meter):

@@ -1,6 +1,5 @@
-"""How an outlet, a way to the net or the clock stands, told as events: needed only when that changes."""
+"""How an outlet or a way to the net stands, told as events or in the status: needed only when that changes."""
 from gateway import VERSION, log
-from gateway.clock import BUILT, SOURCES
 from gateway.records import CLEAR, INFO, SET, WARN
 from lib import once
 
@@ -42,6 +41,7 @@ def gone(outlet, first, after, thinned):
         outlet._told = after
         args = outlet._recorder, outlet.name, outlet.northbound.epoch << 32, first, after, thinned
         once.call("gateway.events", "overrun", *args)
+        outlet._recorder.commit()  # before the cursor passes them: the power may go
 
 
 def near_full(outlet, recorder, near):
@@ -56,25 +56,3 @@ def network(name, reason, recorder):
         recorder.event(0, "network_down", WARN, SET, {"via": name, "reason": reason})
     else:
         recorder.event(0, "network_up", INFO, CLEAR, {"via": name})
-
-
-def clock(recorder, now):
-    """Tell that the time is lost, or known again: once for each loss, though it last for several boots.
-
-    A clock that never knew the time has none to lose. `now` is the Clock, `recorder.sure` whether it is trusted.
-    """
-    nvs, sure = now.nvs, recorder.sure
-    if once.call("gateway.setting", "lost", nvs) != sure:
-        return
-    if not sure and once.call("gateway.setting", "written_ms", now) == BUILT:
-        return
-    known = now.now()
-    detail = {"source": SOURCES[now.source]}
-    if known:
-        detail["boundMs"] = known[1]
-    recorder.event(0, "clock_lost", *((INFO, CLEAR) if sure else (WARN, SET)), detail)
-    try:
-        nvs.set_i32("clk_lost", 0 if sure else 1)
-        nvs.commit()
-    except OSError as error:
-        log.error("clock", "NVS: %r" % error)

@@ -109,6 +109,18 @@ async def test_what_is_pending_and_the_cursors_are_on_flash_when_the_line_fell()
     assert [event[:3] for event in events] == [(2, 2, 0)]  # power_fail, alarm, set
 
 
+async def test_what_the_mesh_has_acknowledged_is_kept_too():
+    pole = Pole()
+    pole.mesh = Outlet(pole.journal)
+    pole.outlets = []
+    pole.start()
+    pole.readings(2)
+    pole.mesh.acked = 2
+    pole.line.drive(0)
+    await settle()
+    assert pole.stored()[2] == 2
+
+
 async def test_it_takes_one_frame_and_a_cursor_and_no_erase_once_a_block_is_open():
     pole = Pole()
     pole.start()

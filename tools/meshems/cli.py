@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import click
@@ -26,6 +26,9 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "catchup": "meshems.catchup",
     "site": "meshems.siteforms",
     "flash": "meshems.flash",
+    "provision": "meshems.provision",
+    "monitor": "meshems.monitor",
+    "console": "meshems.console",
 }
 
 
@@ -46,10 +49,21 @@ class Group(click.Group):
         return super().get_command(ctx, name)
 
 
-def fail(text: str, status: int = 1) -> None:
-    """End the command with one line that says what is wrong and what to do."""
+def fail(text: str, status: int = 1, as_json: bool = False) -> None:
+    """End the command with one line that says what is wrong and what to do; `as_json` on the standard output too."""
+    if as_json:
+        click.echo(json.dumps({"ok": False, "error": text}))
     click.echo(f"meshems: {text}", err=True)
     sys.exit(status)
+
+
+def needed(module: str) -> ModuleType:
+    """Return a module that stands on packages which a demo does not need; ends the command when they are missing."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        fail(f"found no package {error.name}, expected those of requirements/device.txt; `make device` installs them")
+        raise
 
 
 def refuse(file: Path, problems: Sequence[tuple[str, str, str]]) -> None:
@@ -85,23 +99,40 @@ def _uarts(ctx: click.Context, option: click.Parameter, values: Sequence[str]) -
 
 
 @main.command()
-@click.option("--config", required=True, type=click.Path(path_type=Path), help="gateway.json; secrets.json beside it.")
+@click.option("--config", type=click.Path(path_type=Path), help="gateway.json; secrets.json beside it.")
 @click.option("--state", required=True, type=click.Path(path_type=Path), help="The board's memory: made if missing.")
 @click.option("--uart", "uarts", multiple=True, metavar="N=PTY", callback=_uarts, help="The terminal of UART N.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="Stop after so long; else at Ctrl-C or SIGTERM.")
-def run(config: Path, state: Path, uarts: dict[int, str], seconds: float | None) -> None:
+@click.option("--repl", type=click.Path(path_type=Path), metavar="LINK",
+              help="A link to a terminal, made here, with the board's REPL: as a chip's USB port.")  # fmt: skip
+def run(
+    config: Path | None, state: Path, uarts: dict[int, str], seconds: float | None, repl: Path | None
+) -> None:  # fmt: skip
     """One gateway of the real firmware on the desktop board.
 
     \b
     meshems run --config gateway.json --state ./board --uart 1=/tmp/line-1
+    meshems run --state ./board --uart 1=/tmp/line-1 --repl /tmp/pole-07
 
+    With --repl no --config is needed: `meshems provision --port /tmp/pole-07` brings it.
     Its flash is files in the state directory and outlives it. Exit status: 0 stopped in good order, 1 the
     gateway failed, 2 the configuration is refused.
     """
-    from meshems.run import RunError, check
+    from meshems.run import RunError, check, install
     from meshems.run import run as run_gateway
 
     try:
+        if repl:
+            from meshems import terminal
+
+            (state / "flash").mkdir(parents=True, exist_ok=True)
+            if config and not (problems := check(config)):
+                install(config, state)
+            elif config:
+                refuse(config, problems)
+            sys.exit(terminal.run(state, uarts, repl, seconds, click.echo))
+        if not config:
+            raise click.UsageError("give --config FILE, or --repl LINK")
         problems = check(config)
         if problems:
             refuse(config, problems)
