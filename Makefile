@@ -31,7 +31,7 @@ device: .venv/.device
 test: .venv/.dev
 	@for name in mosquitto openssl; do command -v $$name >/dev/null || \
 		{ echo "make test: $$name is missing: apt-get install $$name" >&2; exit 1; }; done
-	@$(BIN)/python -m pytest -n auto host_tests/unit $(ARGS); unit=$$?; \
+	@$(BIN)/python -m pytest -n auto host_tests/unit host_tests/mesh $(ARGS); unit=$$?; \
 	$(BIN)/python -m pytest -n 3 --dist loadfile host_tests/system $(ARGS); system=$$?; \
 	case $$unit,$$system in 0,0|0,5|5,0) ;; *) exit 1;; esac  # 5: ARGS chose no test of them
 

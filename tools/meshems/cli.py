@@ -244,10 +244,8 @@ def demo(
     try:
         if site:
             given = click.get_current_context().get_parameter_source
-            if {given("gateways"), given("meters")} != {ParameterSource.DEFAULT}:
-                raise click.UsageError("--gateways and --meters are those of --site: leave them out")
-            if mesh:
-                raise click.UsageError("--mesh is without --site")
+            if {given("gateways"), given("meters"), given("mesh")} != {ParameterSource.DEFAULT}:
+                raise click.UsageError("--gateways, --meters and --mesh are those of --site: leave them out")
             from meshems.sitedemo import plan_of
             from meshems.siteforms import good
 

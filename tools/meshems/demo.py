@@ -100,10 +100,10 @@ class Plan:
     seconds: float | None = None
     troubles: list[Trouble] = field(default_factory=list)
     kills: list[tuple[str, float]] = field(default_factory=list)
-    mesh: bool = False
     every: int = EVERY_S
     wires: list[Wire] = field(default_factory=list)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a site's gateways, without their outlets
+    mesh: dict[str, dict[str, Any]] = field(default_factory=dict)  # each member: its id, and whether it is a root
 
     @classmethod
     def of(
@@ -121,8 +121,9 @@ class Plan:
             gateway = i * gateways // meters
             first = -(-gateway * meters // gateways)
             places.append(Place(i + 1, f"SN-{i + 1}", PROFILES[i % len(PROFILES)], names[gateway], i - first + 1))
-        wires = [Wire(name, name, 0, UART, LINE) for name in names]
-        plan = cls(names, places, seconds, mesh=mesh, wires=wires)
+        plan = cls(names, places, seconds, wires=[Wire(name, name, 0, UART, LINE) for name in names])
+        if mesh:
+            plan.mesh = {name: {"id": i + 1, "root": not i} for i, name in enumerate(names)}
         busy = plan.busy_s()
         if busy > LINE_SHARE * EVERY_S:
             raise PlanError(
@@ -249,18 +250,17 @@ class Fleet:
             for p in self.plan.places
             if p.gateway == name
         ]
-        number = self.plan.gateways.index(name)
         uplink = {"name": OUTLET, "kind": "mqtt", "host": HOST, "port": port, "format": "openami"}
-        mesh = {"mesh": {"id": number + 1, "root": not number}} if self.plan.mesh else {}
+        member = self.plan.mesh.get(name)
         return {
             "feederId": FEEDER,
             "gatewayId": name,
             "board": "desktop",
             "buses": [{"uart": UART, "baud": LINE.baud, "format": LINE.format}],
             "meters": meters,
-            "uplinks": [] if mesh and number else [uplink],
+            "uplinks": [] if member and not member["root"] else [uplink],
             "clock": {"ntp": []},
-            **mesh,
+            **({"mesh": member} if member else {}),
             **self.plan.configs.get(name, {}),
         }
 
@@ -269,10 +269,10 @@ class Fleet:
         paths.share_firmware()
         from lib.mesh import keys
 
-        number = self.plan.gateways.index(name)
+        number, member = self.plan.gateways.index(name), self.plan.mesh[name]
         secret = bytes(range(32))
-        if number:
-            node = keys.node(secret, number + 1)
+        if not member["root"]:
+            node = keys.node(secret, member["id"])
             kept = {"site": keys.site(secret), "net": keys.net(secret).hex(), "node": node.hex()}
         else:
             kept = {"secret": secret.hex()}
@@ -468,7 +468,7 @@ class Show:
         behind = []
         for name in names:
             store = self.fleet.store(name)
-            waits = self.fleet.plan.mesh and store.acked < store.next
+            waits = bool(self.fleet.plan.mesh) and store.acked < store.next
             if waits or not set(range(store.first, store.next)) <= self._received(name):
                 behind.append(name)
         return behind
