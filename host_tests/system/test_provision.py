@@ -237,7 +237,7 @@ def test_a_port_that_is_in_use_is_told_with_who_to_ask(tmp_path, board):
 
 def test_a_port_that_is_not_there_is_told(tmp_path):
     status, _, err = command("provision", "--config", files(tmp_path / "desk", "new"), "--port", tmp_path / "none")
-    assert status == 2 and "none: no such serial port" in err
+    assert status == 2 and "none: no such serial port" in err and "meshems run --state ./board --repl" in err
 
 
 def test_another_board_than_the_one_that_is_meant_is_left_alone(tmp_path, board):
