@@ -72,6 +72,9 @@ class Root(bridge.Bridge):
         node = self.node
         if [courier for courier in self.couriers if courier.outlet.client.connected]:
             self._up_at = now
+        channel = self.air.channel
+        if channel and channel != node.channel.at:  # the access point's: nobody asked
+            node.move(channel, bridge.ticks())
         node.uplink(now - self._up_at < _GONE_MS, 200 if len(self.queue) > _BUSY else 0, bridge.ticks())
         utc = self.clock.now()
         stratum = utc[1] // _BOUND_MS if utc else _STRATA

@@ -237,7 +237,7 @@ class Site:
     def client(self, number=0):
         return self.root.outlets[number].client
 
-    async def until(self, done, limit_ms=40000):
+    async def until(self, done, limit_ms=120000):
         began = clock.uptime_ms()
         while not done():
             await asyncio.sleep_ms(5)

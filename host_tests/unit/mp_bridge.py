@@ -3,12 +3,34 @@ import asyncio
 import json
 
 from fake_mesh import Site
+from gateway import bridge as bridge_module
 from gateway import clock, members, root
 from gateway.batches import IDENTITY, LAYOUT, RECORDS, REPORT, TABLE
 from gateway.replay import Dating, Replay
+from lib.mesh import counts
 
-TIMEOUT = {"test_nothing_is_lost_whoever_loses_its_power": 120}
+TIMEOUT = {
+    "test_what_a_pole_stores_is_published_as_by_itself": 240,
+    "test_the_cursor_waits_for_the_acknowledgement_of_the_last_outlet": 240,
+    "test_an_outlet_whose_connection_breaks_gets_what_it_has_not_acknowledged": 240,
+    "test_nothing_is_lost_whoever_loses_its_power": 240,
+    "test_a_record_longer_than_a_frame_goes_in_parts": 240,
+    "test_a_broker_that_takes_nothing_holds_the_poles_and_nothing_grows": 240,
+    "test_what_a_member_tells_of_itself_is_retained": 240,
+    "test_a_pole_without_a_clock_gets_the_time_and_sends_what_waited": 240,
+    "test_the_clock_is_set_by_the_mesh_only_when_that_knows_better": 240,
+    "test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows": 240,
+    "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": 240,
+    "test_a_root_follows_the_access_point_to_another_channel": 240,
+    "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
+    "test_what_is_not_as_it_should_be_is_an_event": 240,
+    "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
+}
 HEAP = {
+    "test_a_root_follows_the_access_point_to_another_channel": "4M",
+    "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
+    "test_what_is_not_as_it_should_be_is_an_event": "4M",
+    "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
     "test_what_a_pole_stores_is_published_as_by_itself": "4M",
     "test_the_cursor_waits_for_the_acknowledgement_of_the_last_outlet": "4M",
     "test_an_outlet_whose_connection_breaks_gets_what_it_has_not_acknowledged": "4M",
@@ -96,7 +118,7 @@ async def test_nothing_is_lost_whoever_loses_its_power():
         site.root.kill()
         await asyncio.sleep_ms(200)
         site.root.start()
-    await site.until(lambda: all_there(site) and one.bridge.place == 9 and other.bridge.place == 12, 60000)
+    await site.until(lambda: all_there(site) and one.bridge.place == 9 and other.bridge.place == 12)
     for pole in site.poles:
         bodies = {}
         for topic, body in site.client().got:
@@ -236,6 +258,64 @@ async def test_a_root_without_a_broker_lets_the_poles_keep_what_they_have():
     site.client().back()
     site.root.bridge.look(clock.uptime_ms())
     await site.until(lambda: all_there(site) and site.poles[0].bridge.place == 3)
+    site.end()
+
+
+async def test_a_root_follows_the_access_point_to_another_channel():
+    site = Site()
+    node, air = site.root.bridge.node, site.root.air
+    await site.until(lambda: node.routes.root)
+    tuned = []
+    air.tune = tuned.append
+    air.channel = 11
+    site.root.bridge.look(clock.uptime_ms())
+    await site.until(lambda: node.channel.at == 11)
+    assert tuned == [11]
+    site.end()
+
+
+async def test_no_route_for_ten_minutes_is_told_and_its_end_too():
+    site = Site()
+    bridge, told = site.poles[0].bridge, []
+    await site.until(lambda: bridge.node.routes.root)
+    bridge.recorder.event = lambda slot, code, severity, state, detail: told.append((code, detail))
+    now = clock.uptime_ms()
+    bridge.look(now)
+    bridge.look(now + 700000)
+    assert told == []
+    bridge.node.routes.root = 0
+    bridge.look(now + 1200000)
+    bridge.look(now + 1310000)
+    bridge.look(now + 1320000)
+    assert told == [("network_down", {"via": "mesh", "reason": "no route"})]
+    bridge.node.routes.root = 100
+    bridge.look(now + 1330000)
+    assert told[1:] == [("network_up", {"via": "mesh"})]
+    site.end()
+
+
+async def test_what_is_not_as_it_should_be_is_an_event():
+    site = Site()
+    bridge, told = site.poles[0].bridge, []
+    bridge.recorder.event = lambda slot, code, severity, state, detail: told.append((code, detail))
+    for code in range(counts.KINDS):
+        bridge.event(code, code)
+    assert [one[0] for one in told] == ["mesh_trouble"] * 13
+    assert told[counts.FORGED][1] == {"what": "forged", "member": counts.FORGED}
+    assert told[counts.DUPLICATE][1]["what"] == "duplicate" and told[counts.TIME][1]["what"] == "time"
+    site.end()
+
+
+async def test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored():
+    site = Site()
+    pole, resets = site.poles[0], []
+    pole.air.crowded = lambda: True
+    bridge_module.machine = Any(reset=lambda: resets.append(pole.journal.next))
+    pole.recorder.reading(clock.uptime_ms(), 1, 1, [1, 2])
+    pole.bridge.look(500000)
+    assert resets == []
+    pole.bridge.look(700000)
+    assert resets == [2], "the reading, and that there is no route"
     site.end()
 
 
