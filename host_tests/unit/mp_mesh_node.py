@@ -255,31 +255,6 @@ def test_a_root_that_counts_its_waves_from_0_again_is_followed():
     assert root.routes.own > 1
 
 
-def test_after_a_week_without_a_root_everything_goes_on_where_it_was():
-    air, (root, pole) = chain(2)
-    air.run(30000)
-    air.remove(1)
-    assert pole.offer(5, b"x", air.now)
-    air.run(30000)
-    assert not pole.routes.root
-    for _ in range(7 * 24 * 30):
-        air.now = later(air.now, 120000)
-        pole.tick(air.now)
-        while pole.next(air.now):
-            pole.on_sent(True, air.now)
-    air.add(1, root=True, epoch=2)
-    assert air.until(lambda: pole.routes.root) < 5000
-    assert air.until(lambda: pole.app.ackeds) < 10000
-    air.run(60000)
-    assert pole.offer(6, b"x", air.now)
-    air.until(lambda: pole.app.ackeds == [5, 6], 5000)
-    for _ in range(7 * 24 * 30):  # a week in which nobody has readings
-        air.run(9)
-        air.now = later(air.now, 120000)
-    assert pole.routes.root and pole.offer(7, b"x", air.now)
-    air.until(lambda: 7 in pole.app.ackeds, 5000)
-
-
 def test_time_reaches_everybody_and_a_step_of_the_root_too():
     air, nodes = chain(4)
     root = nodes[0]

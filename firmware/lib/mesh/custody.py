@@ -129,8 +129,8 @@ class Custody:
             wait = diff(batch.due, now)
             if wait <= 0 and not self._node.routes.parent:
                 batch.state = _WAITS
-                batch.due = later(now, 1000 + self._node.rand(_RTO_MS))  # not everybody at once when a root is back
-                wait = 1000
+                wait = 300 + self._node.rand(1000)  # not everybody at once when a root is back
+                batch.due = later(now, wait)
             elif wait <= 0:
                 if batch.state == _GONE:
                     self._pace = min(_PACE_MOST_MS, 2 * self._pace)
