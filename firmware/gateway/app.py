@@ -18,7 +18,7 @@ class Gateway:
     """Everything that one configuration describes; `run` starts it. `report_ms`: from one report to the next."""
 
     def __init__(self, parts, conf, secrets):
-        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = parts
+        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive, self.mesh = parts
         self.report_ms = conf["health"]["every"] * 1000
         password = secrets.get("network", {}).get("wifi", {}).get("password")
         self._start = conf["clock"]["ntp"], conf["network"], password, conf.get("extras")

@@ -72,7 +72,7 @@ def rtcs(board):
 
 
 def parts(conf, secrets, problems):
-    """Return (clock, journal, recorder, buses, outlets, archive or None) of a gateway."""
+    """Return (clock, journal, recorder, buses, outlets, archive or None, mesh or None) of a gateway."""
     nvs = esp32.NVS("gw")
     board = data.load("board.json")
     now = clock.Clock(rtcs(board), nvs)
@@ -82,7 +82,8 @@ def parts(conf, secrets, problems):
     ids = Ids()
     recorder = Recorder(journal, boot, now, begin)
     recorder.sure = not once.call("gateway.setting", "lost", nvs)
-    epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, conf["uplinks"])
+    consumers = conf["uplinks"] + ([{"name": "mesh"}] if "mesh" in conf else [])
+    epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, consumers)
     pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):
         if bus["uart"] not in pins:
@@ -107,8 +108,8 @@ def parts(conf, secrets, problems):
         problems += once.call("gateway.extras", "wired", conf, board, ids)
     gc.collect()
     outlets = []
-    archive = None
-    if conf["uplinks"]:
+    archive = mesh = None
+    if consumers:
         names = ids.names()
         ring = once.call("gateway.store", "ring", "archive")
         if ring:
@@ -117,9 +118,13 @@ def parts(conf, secrets, problems):
             archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot, False))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         identity = conf["feederId"], conf["gatewayId"], names, every, epoch, points
-        shared = journal, now, boot, problems, recorder, archive
-        outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
-    return now, journal, recorder, buses, outlets, archive
+        if conf["uplinks"]:
+            shared = journal, now, boot, problems, recorder, archive
+            outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
+        if "mesh" in conf:
+            shared = now, recorder, nvs, journal, ids, Dating(journal, now, boot), problems, outlets
+            mesh = once.call("gateway.join", "member", conf, secrets, identity, shared)
+    return now, journal, recorder, buses, outlets, archive, mesh
 
 
 def media(bus, pins):

@@ -63,7 +63,7 @@ class Power:
             self.failing = clock.uptime_ms()
             recorder.event(0, "power_fail", ALARM, SET, {})
         recorder.commit()
-        mesh = getattr(self._gateway, "mesh", None)
+        mesh = self._gateway.mesh
         for one in self._gateway.outlets + ([mesh] if mesh else []):
             try:
                 one.keep(True)

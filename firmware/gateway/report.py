@@ -106,7 +106,7 @@ def scrubbed(lines, secrets):
         one = todo.pop()
         if isinstance(one, dict):
             todo.extend(one.values())
-        elif len(one) >= _SHORTEST:
+        elif isinstance(one, str) and len(one) >= _SHORTEST:  # a site's number is none
             found.append(one.encode())
     for secret in sorted(found, key=len, reverse=True):
         lines = lines.replace(secret, b"***")

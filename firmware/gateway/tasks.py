@@ -24,6 +24,9 @@ def start(gateway, ntp, network, password, extras):
         keep("uplink " + outlet.name, outlet.run, _UPLINK_LIMIT_MS)
     if gateway.archive:
         keep("archive", gateway.archive.run, _TASK_LIMIT_MS)
+    if gateway.mesh:
+        gateway.mesh.gateway = gateway
+        gateway.mesh.start(keep)
     if network:
         once.call("gateway.ways", "start", gateway, network, password)
     if ntp:

@@ -54,7 +54,7 @@ class Pole:
         self.journal = Journal(self.nor)
         self.journal.mount()
         self.recorder = Recorder(self.journal, 1, Clock())
-        self.outlets = [Outlet(self.journal)]
+        self.outlets, self.mesh = [Outlet(self.journal)], None
         self.line = fake_chip.Pin(8)
         self.line.drive(1)
         self.power = power.Power(ROW, self)

@@ -117,6 +117,7 @@ def test_without_knowing_the_secrets_no_log_leaves():
 
 def test_of_a_secret_within_another_nothing_stays():
     assert report.scrubbed(b"x password1 y\n", {"a": "pass", "b": "password1"}) == ["x *** y"]
+    assert report.scrubbed(b"x 51234 0a0a\n", {"mesh": {"site": 51234, "net": "0a0a"}}) == ["x 51234 ***"]
     assert report.scrubbed(b"half a line", {}) == [] and report.scrubbed(b"\xff\nok\n", {}) == ["ok"]
 
 

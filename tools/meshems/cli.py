@@ -21,6 +21,7 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "scan": "meshems.scan",
     "bench": "meshems.bench",
     "logs": "meshems.logs",
+    "mesh": "meshems.meshmap",
     "board": "meshems.boardcmd",
     "build": "meshems.build",
     "catchup": "meshems.catchup",
@@ -215,12 +216,13 @@ def _spec(file: Path) -> dict[str, Any]:
     "--fault", "faults", multiple=True, metavar="dead:SERIAL@20-40", help="A meter is silent from s 20 to 40."
 )
 @click.option("--kill", "kills", multiple=True, metavar="GATEWAY@30", help="Cut a gateway's power at s 30, for 15 s.")
+@click.option("--mesh", is_flag=True, help="Only the first gateway reaches the broker; the others reach it by radio.")
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="Save the last table as a picture."
 )
 @click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="The gateways and meters of a site.toml.")
 def demo(
-    gateways: int, meters: int, seconds: float | None, faults: Sequence[str], kills: Sequence[str],
+    gateways: int, meters: int, seconds: float | None, faults: Sequence[str], kills: Sequence[str], mesh: bool,
     picture: Path | None, site: Path | None,
 ) -> None:  # fmt: skip
     """Gateways of the real firmware, simulated meters read every 5 s, a broker and a subscriber that counts.
@@ -228,6 +230,7 @@ def demo(
     \b
     meshems demo --gateways 2 --meters 12 --seconds 60
     meshems demo --seconds 90 --fault dead:SN-3@20-40 --kill pole-1@30
+    meshems demo --mesh --gateways 8 --meters 24 --seconds 90 --kill pole-3@30
     meshems demo --site site.toml --seconds 60
 
     A meter is named by its serial or its number in the table, a gateway pole-1, pole-2, ... Ends with
@@ -241,14 +244,14 @@ def demo(
     try:
         if site:
             given = click.get_current_context().get_parameter_source
-            if {given("gateways"), given("meters")} != {ParameterSource.DEFAULT}:
-                raise click.UsageError("--gateways and --meters are those of --site: leave them out")
+            if {given("gateways"), given("meters"), given("mesh")} != {ParameterSource.DEFAULT}:
+                raise click.UsageError("--gateways, --meters and --mesh are those of --site: leave them out")
             from meshems.sitedemo import plan_of
             from meshems.siteforms import good
 
             plan = plan_of(good(site, keys_made=False), seconds, faults, kills)
         else:
-            plan = Plan.of(gateways, meters, seconds, faults, kills)
+            plan = Plan.of(gateways, meters, seconds, faults, kills, mesh)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     try:

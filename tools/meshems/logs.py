@@ -37,7 +37,7 @@ CODES = (
     "credit_low", "credit_zero", "token_accepted", "token_rejected", "tamper_door", "tamper_cover", "reverse_energy",
     "counter_rollback", "value_implausible", "clock_set", "clock_lost", "buffer_near_full", "buffer_overrun",
     "meter_found", "meter_replaced", "config_changed", "firmware_changed", "command_result",
-    "uplink_refused", "uplink_restored", "network_up", "network_down", "restarted",
+    "uplink_refused", "uplink_restored", "network_up", "network_down", "restarted", "mesh_trouble",
 )  # fmt: skip
 HEADS = (
     "ordinal", "ts", "tsSrc", "tsUncMs", "boot", "uptime", "meter", "kind", "obis", "value", "unit", "quality",
