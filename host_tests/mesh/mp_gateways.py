@@ -1,4 +1,4 @@
-"""Whole gateways behind each other: journal, bridge, mesh, root and outlets, on the simulated radio and virtual time."""
+"""Whole gateways: journal, bridge, mesh, root and outlets, on the simulated radio and on virtual time."""
 
 import virtual  # isort: skip
 import asyncio
@@ -11,8 +11,8 @@ EVERY_S = 20
 
 
 async def read(site, minutes):
-    """Let each pole that is alive store a reading every 20 s; return how many were stored."""
-    for turn in range(minutes * 60 // EVERY_S):
+    """Let each pole that is alive store a reading every 20 s."""
+    for _ in range(minutes * 60 // EVERY_S):
         for one in site.poles:
             if one.health.tasks:
                 one.read(1)
