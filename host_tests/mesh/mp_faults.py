@@ -20,6 +20,11 @@ HEAP = {
     "test_datagrams_that_overtake_each_other_cost_nothing": "32m",
 }
 
+TIMEOUT = {  # s: a busy machine takes ten times as long
+    "test_the_only_root_dead_for_twenty_minutes_costs_no_batch": 180,
+    "test_a_backlog_of_two_days_drains_and_what_is_made_now_goes_first": 180,
+}
+
 
 def held(script, kind="grid", seed=1):
     wrong = script(ours, kind, 30, seed)

@@ -21,6 +21,13 @@ HEAP = {
     "test_frames_that_were_overtaken_are_dropped": "32m",
 }
 
+TIMEOUT = {
+    "test_a_root_acknowledges_before_the_broker_has_it": 180,
+    "test_a_backlog_is_not_paced": 180,
+    "test_a_root_does_not_learn_its_seqno": 180,
+    "test_nobody_follows_to_another_channel": 180,
+}
+
 
 def caught(script):
     assert script(ours, "grid", 30, 1), "nothing was noticed"

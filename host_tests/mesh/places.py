@@ -11,7 +11,7 @@ import radio
 USABLE = 0.5  # of the frames that are heard each way, for a link that counts as one
 DEEPEST = 12  # hops, at most, from any station to a root
 SPACING_M = 150
-LINE_M, BETWEEN_M = 2000, 130
+LINE_M, BETWEEN_M = 2000, 100
 DENSE_M = 300
 
 
@@ -25,7 +25,7 @@ def _grid(n):
 
 
 def _line(n):
-    """Stations along a road of 2 km, less where they are few: the first at its beginning."""
+    """Stations along a road of 2 km, less where they are few: a dead one leaves a way; the first at its beginning."""
     apart = min(BETWEEN_M, LINE_M / n)
     return [(apart * i + random.randrange(-10, 11), random.randrange(-40, 41)) for i in range(n)]
 

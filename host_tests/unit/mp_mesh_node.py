@@ -1,7 +1,8 @@
 """lib/mesh/node: nodes on a small radio; ticks wrap at 2^30 in the middle of each test."""
 
 from lib.mesh import counts
-from lib.mesh.frames import BEACON, BODY, DOWN, FLOOD, UP
+from lib.mesh.frames import BEACON, BODY, DOWN, FLOOD, LACK, UP
+from lib.mesh.ticks import later
 from mesh_air import MS_2020, WRAP, Air, mac_of
 
 WASM = True
@@ -292,6 +293,37 @@ def test_over_udp_frames_count_as_arrived_when_the_mesh_itself_says_so():
     air.until(lambda: len(far.app.ackeds) == 8, 60000)
     assert sorted({batch[1] for batch in nodes[0].app.batches}) == list(range(1, 9))
     assert far.neighbours()[0][2] > 100  # the losses are seen
+
+
+def test_over_udp_a_frame_is_sent_three_times_and_a_late_lack_for_any_of_them_counts():
+    air, (root, pole) = chain(2, mac_ack=False, window32=True, channel=0)
+    air.acks = False
+    air.run(12000)
+    for heard, fails in ((0, 1), (1, 0)):
+        air.run(60000)
+        pole.queue.take(UP, 40, 0, air.now)
+        frames = []
+        for i in range(47):  # by hand from here: 10 ms each
+            now = later(air.now, 10 * i)
+            pole.tick(now)
+            out = pole.next(now)
+            if out and out[1][0] & 15 == UP:
+                frames.append(bytes(out[1]))
+            if out:
+                pole.on_sent(True, now)
+            if heard and len(frames) == 2:  # the answer to the first
+                root.outbox.say(2, LACK, frames[0][7:11] + b"\1")
+                pole.on_rx(root.next(now)[1], -60, now, mac_of(1))
+                root.on_sent(True, now)
+                heard = 0
+                assert pole.queue.count == 0
+        assert len(frames) == (3 if fails else 2) and len({frame[7:11] for frame in frames}) == len(frames)
+        assert pole.routes.links.get(1).fails == fails
+        for slot in range(20):
+            pole.queue.free(slot)
+        air.now = later(air.now, 1000)
+        for node in (root, pole):
+            node.tick(air.now)
 
 
 def test_frames_have_the_published_length_and_none_is_longer_than_250_bytes():

@@ -121,6 +121,13 @@ class Beacons:
                 most = min(most, wait)
         return most
 
+    def minute(self, now):
+        """Forget what is long ago: ticks wrap. To be called once a minute."""
+        if self._last is not None and diff(now, self._last) > _CALM_MS:
+            self._last = None
+        if self._calm is not None and diff(now, self._calm) > _CALM_MS:
+            self._calm = None
+
     def wait(self, now, most):
         """Return the ms until the next beacon is due, at most `most`."""
         return most if self._due is None or not self._tokens else min(most, max(0, diff(self._due, now)))

@@ -105,6 +105,18 @@ class Custody:
         if self._tokens == _BURST:
             self._refilled = now
 
+    def minute(self, now):
+        """Look at what ends by itself: ticks wrap. To be called once a minute."""
+        self._settled(now)
+        self._refill(now)
+
+    def unqueued(self, now):
+        """The queue has been emptied of what goes up."""
+        for batch in self._batches:
+            if batch.state == _QUEUED:
+                batch.state = _WAITS
+                batch.due = now
+
     def congested(self, now):
         """Halve the rate for ten seconds."""
         self._slow_until = later(now, _HOLD_MS)
@@ -115,7 +127,11 @@ class Custody:
             if batch.state == _QUEUED:
                 continue
             wait = diff(batch.due, now)
-            if wait <= 0:
+            if wait <= 0 and not self._node.routes.parent:
+                batch.state = _WAITS
+                wait = 300 + self._node.rand(1000)  # not everybody at once when a root is back
+                batch.due = later(now, wait)
+            elif wait <= 0:
                 if batch.state == _GONE:
                     self._pace = min(_PACE_MOST_MS, 2 * self._pace)
                     if batch.via:

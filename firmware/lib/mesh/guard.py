@@ -31,7 +31,7 @@ class Floors:
         self.rows = {}
         self._epochs = array("H")
         self._ctrs = array("H")
-        self._seen = array("I")
+        self._seen = array("I")  # bit n: the newest less n was there; empty without a window
 
     def add(self, ident):
         """Return a row for this id, -1 when there is no room."""
@@ -40,7 +40,8 @@ class Floors:
             row = self.rows[ident] = len(self.rows)
             self._epochs.append(0)
             self._ctrs.append(0)
-            self._seen.append(0)
+            if self._window:
+                self._seen.append(0)
         return row
 
     def fresh(self, row, epoch, ctr):
@@ -57,7 +58,9 @@ class Floors:
     def mark(self, row, epoch, ctr):
         """Note a counter that is fresh."""
         back = self._ctrs[row] - ctr
-        if epoch != self._epochs[row] or back < -29:
+        if not self._window:
+            pass
+        elif epoch != self._epochs[row] or back < -29:
             self._seen[row] = 1
         elif back < 0:
             self._seen[row] = (self._seen[row] << -back | 1) & _BITS

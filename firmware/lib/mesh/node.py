@@ -141,8 +141,12 @@ class Node:
         if self.collect:
             self.collect.minute()
         self.notes.minute()
-        if not self.routes.root:
+        self.upward.minute(now)
+        self.beacons.minute(now)
+        self.custody.minute(now)
+        if not self.routes.root and self.outbox.flight < 0:
             self.queue.drop_up()
+            self.custody.unqueued(now)
         self.upward.choose(now)
 
     # what the parts ask of each other

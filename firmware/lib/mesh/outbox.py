@@ -1,6 +1,7 @@
 """What this node hands to its radio, one frame at a time, and what becomes of it.
 
-Where no radio acknowledges (UDP), a frame to one neighbour counts as arrived when its LACK has come, within 150 ms.
+Where no radio acknowledges (UDP), a frame to one neighbour counts as arrived when its LACK has come; it is sent three
+times, 150 ms apart, before it counts as lost: what the radio of a board does by itself.
 """
 
 from struct import pack_into
@@ -16,6 +17,7 @@ _NONE = const(-1)  # of flight: nothing; or a slot of the queue, or
 _SPARE = const(-2)  # a frame that is in no slot
 _SAYINGS = const(8)
 _LACK_MS = const(150)
+_TRIES = const(3)
 _ANSWER_MS = const(50)
 _ANSWER_SPREAD_MS = const(150)
 
@@ -29,9 +31,13 @@ class Outbox:
         self.flight = _NONE
         self._kind = 0
         self._to = 0  # whom the frame in flight is for
-        self._number = b""  # its epoch and ctr
+        self._frame = None  # its bytes and
+        self._end = 0  # where its body ends
+        self._numbers = b""  # epoch and ctr of each time it was sent
         self._lack = None  # until when a LACK for it may come; None: the radio has it
+        self._repeat = False  # no LACK came: it is to be sent once more
         self._aside = False  # a LACK is with the radio meanwhile
+        self._small = memoryview(bytearray(24)) if lacks else None  # for that one
         self._spare = memoryview(bytearray(64))
         self._sayings = []  # (to, kind, body) that go first
         self._answers = []  # (to, nonce, due): who asked for a beacon
@@ -41,6 +47,13 @@ class Outbox:
         if len(self._sayings) < _SAYINGS:
             self._sayings.append((to, kind, bytes(body)))
 
+    def _lacking(self):
+        """Return which of what is to be said is a LACK, -1: none."""
+        for i, saying in enumerate(self._sayings):
+            if saying[1] == LACK:
+                return i
+        return -1
+
     def asked(self, to, nonce, now):
         """Answer a SOLICIT with a beacon to its sender, in a moment: others answer too."""
         if len(self._answers) < _SAYINGS and all(to != other for other, _, _ in self._answers):
@@ -49,8 +62,11 @@ class Outbox:
 
     def lacked(self, source, number, taken, now):
         """A neighbour says that it has a frame, or had no room for it."""
-        if self._lack is not None and source == self._to and number == self._number:
-            self._fate(taken, now)
+        if (self._lack is not None or self._repeat) and source == self._to:
+            for at in range(0, len(self._numbers), 4):
+                if self._numbers[at : at + 4] == number:
+                    self._fate(taken, now)
+                    return
 
     def sent(self, ok, now):
         """Take the fate of the frame that `next` gave last."""
@@ -68,13 +84,21 @@ class Outbox:
             wait = diff(self._lack, now)
             if wait > 0:
                 return min(most, wait)
-            self._fate(False, now)
+            if len(self._numbers) < 4 * _TRIES:
+                self._lack = None
+                self._repeat = True
+            else:
+                self._fate(False, now)
         return most
 
     def wait(self, now, most):
         """Return the ms until there is something to send, at most `most`."""
-        if self._aside or self.flight != _NONE:
+        if self._aside:
             return most
+        if self._repeat:
+            return 0
+        if self.flight != _NONE:
+            return 0 if self._lack is not None and self._lacking() >= 0 else most
         if self._sayings:
             return 0
         for _, _, due in self._answers:
@@ -87,14 +111,20 @@ class Outbox:
             return None
         node = self._node
         if self.flight != _NONE:
-            if self._lack is not None:
-                for i, (to, kind, body) in enumerate(self._sayings):
-                    if kind == LACK:  # others wait for it, and do not wait for what this node waits for
-                        del self._sayings[i]
-                        self._aside = True
-                        return self._say(to, kind, body)
+            waits = self._lack is not None or self._repeat
+            i = self._lacking() if waits else -1
+            if i >= 0:  # others wait for it, and do not wait for what this node waits for
+                to, kind, body = self._sayings.pop(i)
+                self._small[BODY : BODY + len(body)] = body
+                n = node.guard.seal(self._small, BODY + len(body), kind, to)
+                self._aside = n > 0
+                return (node.guard.members.mac(to), self._small[:n]) if n else None
+            if self._repeat:
+                self._repeat = False
+                return self._hand(self._frame, self._end, self._kind, self._to)
             return None
         self.flight = _SPARE
+        self._numbers = b""
         if self._sayings:
             return self._say(*self._sayings.pop(0))
         if node.beacons.due(now):
@@ -132,15 +162,14 @@ class Outbox:
         guard = self._node.guard
         n = guard.seal(frame, end, kind, to)
         if not n:
-            if self._aside:
-                self._aside = False
-            else:
-                self.flight = _NONE
+            self.flight = _NONE
             return None
-        if not self._aside:
-            self._to = to
-            self._kind = kind
-            self._number = bytes(frame[7:BODY])
+        self._to = to
+        self._kind = kind
+        if self._lacks:
+            self._frame = frame
+            self._end = end
+            self._numbers += bytes(frame[7:BODY])
         return None if to == ALL else guard.members.mac(to), frame[:n]
 
     def _fate(self, ok, now):
@@ -149,6 +178,7 @@ class Outbox:
         slot = self.flight
         self.flight = _NONE
         self._lack = None
+        self._repeat = False
         neighbour = node.routes.links.get(self._to)
         if neighbour and self._kind != LACK:
             neighbour.sent(ok)

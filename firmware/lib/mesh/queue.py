@@ -98,9 +98,9 @@ class Queue:
         return True
 
     def drop_up(self):
-        """Give up what others have sent up: there is no route, and their origins send it again."""
+        """Give up what goes up: there is no route, and the origins send it again."""
         for slot in range(SIZE):
-            if self.kind[slot] == UP and not self.owner[slot]:
+            if self.kind[slot] == UP:
                 self.free(slot)
 
     def owned(self, owner):

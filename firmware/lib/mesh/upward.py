@@ -35,18 +35,19 @@ class Upward:
 
     def choose(self, now):
         """Choose the parent anew, and tell who has to know."""
-        routed = self._node.routes.parent
-        root = self._node.routes.root
-        if self._node.routes.select(now):
+        node = self._node
+        routed = node.routes.parent
+        root = node.routes.root
+        if node.routes.select(now):
             if self._spoke is None and self._hello is None:
-                self._node.custody.routed(now)
-            self._hello = later(now, _HELLO_MS + self._node.rand(_HELLO_SPREAD_MS))
+                node.custody.routed(now)
+            self._hello = later(now, _HELLO_MS + node.rand(_HELLO_SPREAD_MS))
             self._probes = 0
             if not routed:
                 self._formed = now
-            if self._node.routes.root not in (0, root):
-                self._node.custody.moved(now)
-            self._node.beacons.changed(now)
+            if node.routes.root not in (0, root):
+                node.custody.moved(now)
+            node.beacons.changed(now)
 
     def silent(self, neighbour, now):
         """What a neighbour has acknowledged was not answered in time: when it happens again, look for another one."""
@@ -92,6 +93,11 @@ class Upward:
             self._asked = now
             self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
 
+    def minute(self, now):
+        """Forget what is long ago: ticks wrap. To be called once a minute."""
+        if self._asked is not None and diff(now, self._asked) > _CALM_MS:
+            self._asked = None
+
     def probe(self, now):
         """Find out whether the parent is alive: until it acknowledges one, or as many as make it dead."""
         if not self._probes:
@@ -131,13 +137,15 @@ class Upward:
         """Seal what begins with its kind and the parent, and queue it; return False when there is no room."""
         if UP_SEALED + len(content) + TAG + MIC > LIMIT:
             return False
-        sealed = self._node.secrecy.seal(UPWARD, self._node.id, self._node.routes.root, content)
-        slot = self._node.queue.take(UP, UP_SEALED + len(sealed), 0, now, owner) if sealed else -1
+        node = self._node
+        root = node.routes.root
+        sealed = node.secrecy.seal(UPWARD, node.id, root, content)
+        slot = node.queue.take(UP, UP_SEALED + len(sealed), 0, now, owner) if sealed else -1
         if slot < 0:
             return False
-        frame = self._node.queue.frame(slot)
-        counter = self._node.secrecy.counter
-        pack_into(UP_BODY, frame, BODY, self._node.id, self._node.routes.root, 0, tries, 0, counter.epoch, counter.ctr)
+        frame = node.queue.frame(slot)
+        counter = node.secrecy.counter
+        pack_into(UP_BODY, frame, BODY, node.id, root, 0, tries, 0, counter.epoch, counter.ctr)
         frame[UP_SEALED : UP_SEALED + len(sealed)] = sealed
         self._spoke = now
         self._hello = None  # this shows the way too
@@ -146,37 +154,38 @@ class Upward:
     def take(self, frame, now):
         """Pass a frame on, or at a root take what is in it; return False when there is no room."""
         origin, root, hops, tries, cost, epoch, ctr = unpack_from(UP_BODY, frame, BODY)
-        source = self._node.guard.source
-        note = self._node.notes.note
-        if origin == self._node.id or hops >= HOPS or not 0 < origin < ALL:
+        node = self._node
+        source = node.guard.source
+        note = node.notes.note
+        if origin == node.id or hops >= HOPS or not 0 < origin < ALL:
             note(counts.LOOP, source)
-            self._node.beacons.hurry(now)
+            node.beacons.hurry(now)
             return True
         end = len(frame) - MIC
-        if self._node.is_root:
-            text = self._node.secrecy.open(UPWARD, origin, root, origin, epoch, ctr, frame[UP_SEALED:end])
+        if node.is_root:
+            text = node.secrecy.open(UPWARD, origin, root, origin, epoch, ctr, frame[UP_SEALED:end])
             if text is None:
-                note(counts.UNSEALED if self._node.secrecy.key(origin) else counts.UNKNOWN, origin)
+                note(counts.UNSEALED if node.secrecy.key(origin) else counts.UNKNOWN, origin)
             elif not text:
-                self._node.collect.again(origin, epoch)
+                node.collect.again(origin, epoch)
             else:
-                self._node.guard.members.came(origin, source)
-                self._node.collect.arrived(origin, text, tries & 0x80, now)
+                node.guard.members.came(origin, source)
+                node.collect.arrived(origin, text, tries & 0x80, now)
             return True
-        queue = self._node.queue
+        queue = node.queue
         if queue.known(b"\0" + bytes(frame[11:13]) + bytes(frame[19:23])):
             return True
         slot = queue.take(UP, end, 0, now)
         if slot < 0:
             note(counts.CROWDED, source)
             return False
-        self._node.guard.members.came(origin, source)
+        node.guard.members.came(origin, source)
         copy = queue.frame(slot)
         copy[BODY:end] = frame[BODY:end]
         copy[BODY + 4] = hops + 1
-        if not self._node.routes.root:
-            self._node.beacons.urge(now)  # its sender does not know yet
-        elif cost <= self._node.routes.cost():
-            self._node.outbox.asked(source, bytes(4), now)  # who is further away should not be cheaper
+        if not node.routes.root:
+            node.beacons.urge(now)  # its sender does not know yet
+        elif cost <= node.routes.cost():
+            node.outbox.asked(source, bytes(4), now)  # who is further away should not be cheaper
         return True
 
