@@ -16,21 +16,22 @@ help:
 	@echo "make lint     ruff, mypy against the stubs of the chips, the project's own rules"
 	@echo "make bench    the benchmarks"
 	@echo "make plot     docs/bus.svg and the README's table of the bus, from a run of the benchmark"
-	@echo "make picture  docs/demo.svg, from a run of the demo"
+	@echo "make picture  docs/demo.svg and docs/install-*.svg, from runs of the demo and of docs/install.md"
 	@echo "make clean    removes what the others have made"
 
 demo: .venv/.run
 	@$(BIN)/meshems demo $(ARGS)
 
-picture: .venv/.run
+picture: .venv/.dev
 	@$(BIN)/meshems demo --gateways 2 --meters 12 --seconds 60 --picture docs/demo.svg $(ARGS)
+	@PYTHONPATH=tools:firmware $(BIN)/python host_tests/system/install_page.py docs
 
 device: .venv/.device
 
 test: .venv/.dev
 	@for name in mosquitto openssl; do command -v $$name >/dev/null || \
 		{ echo "make test: $$name is missing: apt-get install $$name" >&2; exit 1; }; done
-	@$(BIN)/python -m pytest -n auto host_tests/unit $(ARGS); unit=$$?; \
+	@$(BIN)/python -m pytest -n auto host_tests/unit host_tests/mesh $(ARGS); unit=$$?; \
 	$(BIN)/python -m pytest -n 3 --dist loadfile host_tests/system $(ARGS); system=$$?; \
 	case $$unit,$$system in 0,0|0,5|5,0) ;; *) exit 1;; esac  # 5: ARGS chose no test of them
 

@@ -1,4 +1,5 @@
 """Files that the stand-ins of this board share: the working directory is the board, ./flash its non-volatile memory."""
+import json
 import os
 
 
@@ -24,3 +25,12 @@ def remove(path):
         os.remove(path)
     except OSError:
         pass
+
+
+def level(pin, default):
+    """Return what pins.json says lies at a pin, else `default`."""
+    try:
+        with open("pins.json") as file:
+            return json.load(file).get(str(pin), default)
+    except (OSError, ValueError):
+        return default

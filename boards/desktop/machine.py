@@ -63,14 +63,25 @@ if reset_cause() == PWRON_RESET:
     desktop.remove("flash/rtc.mem")
 
 
+def __getattr__(name):
+    """Find what few use (parts.py)."""
+    if name in ("ADC", "I2C", "SDCard", "Timer"):
+        import parts
+
+        return getattr(parts, name)
+    raise AttributeError(name)
+
+
 class Pin:
-    """A GPIO: an output reads what was written, an input its pull. No interrupts."""
+    """A GPIO: an output reads what was written, an input what pins.json says, else its pull. No interrupt comes."""
 
     IN = 1
     OUT = 3
     OPEN_DRAIN = 7
     PULL_DOWN = 1
     PULL_UP = 2
+    IRQ_RISING = 1
+    IRQ_FALLING = 2
     _all = {}
 
     def __new__(cls, id, *args, **kwargs):
@@ -102,11 +113,14 @@ class Pin:
         if level is not None:
             self._latch = 1 if level else 0
         elif self._mode == self.IN:
-            return 1 if self._pull == self.PULL_UP else 0
+            return desktop.level(self._id, 1 if self._pull == self.PULL_UP else 0)
         else:
             return self._latch
 
     __call__ = value
+
+    def irq(self, handler=None, trigger=IRQ_FALLING | IRQ_RISING):
+        """Take a handler that will never be called."""
 
     def on(self):
         self._latch = 1
@@ -127,6 +141,9 @@ class SPI:
     def __init__(self, id, baudrate=500000, *, sck=None, mosi=None, miso=None):
         if id not in (1, 2):
             raise ValueError("SPI(%d) doesn't exist" % id)
+
+    def write(self, buf):
+        """Send `buf` to nobody."""
 
 
 class UART(io.IOBase):

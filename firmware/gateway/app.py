@@ -18,7 +18,7 @@ class Gateway:
     """Everything that one configuration describes; `run` starts it. `report_ms`: from one report to the next."""
 
     def __init__(self, parts, conf, secrets):
-        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive = parts
+        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive, self.mesh = parts
         self.report_ms = conf["health"]["every"] * 1000
         password = secrets.get("network", {}).get("wifi", {}).get("password")
         self._start = conf["clock"]["ntp"], conf["network"], password, conf.get("extras")
@@ -35,19 +35,23 @@ def main():
     """Run the gateway until the console says Ctrl-C. When it fails the board is reset; boot.py counts that."""
     gateway = None
     try:
-        gateway = once.call("gateway.build", "gateway", Gateway)
+        from gateway import build
+
+        gateway = build.gateway(Gateway)
+        build = None
+        once.forget("gateway.build")
         gc.collect()
         if gateway:
             asyncio.run(gateway.run())
         else:
             log.error("config", "no valid configuration: nothing to run")
+            once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
     except KeyboardInterrupt:
-        pass
+        once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
+        if gateway:
+            from gateway.closing import close
+
+            asyncio.run(close(gateway))
     except Exception as error:
         log.error("app", "failed: %r" % error)
         machine.reset()
-    once.call("gateway.epoch", "lasted", esp32.NVS("gw"))
-    if gateway:
-        from gateway.closing import close
-
-        asyncio.run(close(gateway))

@@ -16,6 +16,7 @@ from lib.media.rs485 import RS485
 
 _RTC_MS = 20  # how well the chip's clock is set
 _PARITY = {"N": None, "E": 0, "O": 1}
+_changes: list = []  # events of this start
 
 
 def gateway(kind):
@@ -28,7 +29,8 @@ def gateway(kind):
     made = None
     if conf:
         found = parts(conf, secrets, problems)
-        tell(found[2])
+        for code, detail in _changes:
+            found[2].event(0, code, INFO, ONCE, detail)
         made = kind(found, conf, secrets)
     for name in ("gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
         once.forget(name)
@@ -49,7 +51,7 @@ def configuration():
         log.error("config", "%s: found %s, allowed %s" % (path, found, allowed))
     if not problems:
         try:
-            parsed.save(conf, secrets)
+            _changes.extend(parsed.save(conf, secrets))
         except OSError as error:  # it is judged again at the next start, and runs all the same
             log.warn("config", "cannot be kept: %r" % error)
     for name in ("gateway.config", "lib.schema", "lib.strictjson"):
@@ -57,7 +59,7 @@ def configuration():
     return conf, secrets, len(problems)
 
 
-def _rtcs(board):
+def rtcs(board):
     """Return the clocks of a board as gateway/clock takes them: the chip's, and the DS3231 that it may have."""
     rtcs: list = [(machine.RTC(), clock.CRYSTAL_PPM, _RTC_MS)]
     if "rtc" in board:
@@ -70,17 +72,18 @@ def _rtcs(board):
 
 
 def parts(conf, secrets, problems):
-    """Return (clock, journal, recorder, buses, outlets, archive or None) of a gateway."""
+    """Return (clock, journal, recorder, buses, outlets, archive or None, mesh or None) of a gateway."""
     nvs = esp32.NVS("gw")
     board = data.load("board.json")
-    now = clock.Clock(_rtcs(board), nvs)
+    now = clock.Clock(rtcs(board), nvs)
     journal = once.call("gateway.store", "journal")
     boot, begin = once.call("gateway.epoch", "boot", nvs, journal)
     log.info("app", "boot %d, reset cause %d, clock %s" % (boot, machine.reset_cause(), clock.SOURCES[now.source]))
     ids = Ids()
     recorder = Recorder(journal, boot, now, begin)
     recorder.sure = not once.call("gateway.setting", "lost", nvs)
-    epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, conf["uplinks"])
+    consumers = conf["uplinks"] + ([{"name": "mesh"}] if "mesh" in conf else [])
+    epoch = once.call("gateway.epoch", "epoch", nvs, ids, journal, recorder, consumers)
     pins = {uart["id"]: uart for uart in board["uarts"]}
     for number, bus in enumerate(conf["buses"]):
         if bus["uart"] not in pins:
@@ -105,8 +108,8 @@ def parts(conf, secrets, problems):
         problems += once.call("gateway.extras", "wired", conf, board, ids)
     gc.collect()
     outlets = []
-    archive = None
-    if conf["uplinks"]:
+    archive = mesh = None
+    if consumers:
         names = ids.names()
         ring = once.call("gateway.store", "ring", "archive")
         if ring:
@@ -115,20 +118,13 @@ def parts(conf, secrets, problems):
             archive = Archive(ring, journal, names, epoch, Dating(ring, now, boot, False))
         points = max([meter.size for bus in buses for meter in bus.meters] or (0,))
         identity = conf["feederId"], conf["gatewayId"], names, every, epoch, points
-        shared = journal, now, boot, problems, recorder, archive
-        outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
-    return now, journal, recorder, buses, outlets, archive
-
-
-def tell(recorder):
-    """Record this start; what the board cannot do is in the event, and in the log."""
-    detail = {"boot": recorder.boot, "cause": machine.reset_cause()}
-    lacks = data.load("board.json").get("cannot", ())
-    for lack in lacks:
-        log.info("board", "cannot %s: %s" % (lack["what"], lack["why"]))
-    if lacks:
-        detail["cannot"] = " ".join([lack["what"] for lack in lacks])
-    recorder.event(0, "restarted", INFO, ONCE, detail)
+        if conf["uplinks"]:
+            shared = journal, now, boot, problems, recorder, archive
+            outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
+        if "mesh" in conf:
+            shared = now, recorder, nvs, journal, ids, Dating(journal, now, boot), problems, outlets
+            mesh = once.call("gateway.join", "member", conf, secrets, identity, shared)
+    return now, journal, recorder, buses, outlets, archive, mesh
 
 
 def media(bus, pins):

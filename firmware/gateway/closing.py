@@ -25,4 +25,6 @@ async def close(gateway):
         except (OSError, asyncio.TimeoutError, Stale):
             pass
         outlet.keep(True)
+    if gateway.mesh:
+        gateway.mesh.keep(True)
     log.info("app", "closed: %d records stored" % (gateway.journal.next - gateway.journal.first))

@@ -90,6 +90,11 @@ def check(config, secrets, profile):
     for i, uplink in _rows(config, "uplinks"):
         if "filter" in uplink and uplink.get("catchup") == "binary":  # stored frames cannot be cut
             found.append(("uplinks[%d].catchup" % i, '"binary"', "json beside a filter"))
+    mesh = config.get("mesh")
+    if isinstance(mesh, dict) and isinstance(secrets, dict) and isinstance(secrets.get("mesh", {}), dict):
+        for key in ("secret",) if mesh.get("root") is True else ("site", "net", "node"):
+            if key not in secrets.get("mesh", ()):
+                found.append(("secrets.mesh." + key, "nothing", "the key of a member of a mesh"))
     names = [uplink.get("name") for _, uplink in _rows(config, "uplinks")]
     known = secrets.get("uplinks") if isinstance(secrets, dict) else None
     for name in known if isinstance(known, dict) else ():

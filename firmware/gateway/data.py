@@ -1,10 +1,14 @@
 """Finds the files that are data: profiles, schemas and the board's description.
 
 They lie beside the modules, so they are looked for along `sys.path`: on a chip that is the root of
-its file system, elsewhere the folders named by MICROPYPATH. What differs between boards is a path.
+its file system, elsewhere the folders named by MICROPYPATH. What differs between boards is a path. An image has the
+profiles in one file, a line each, because every file takes a block of flash; one in `profiles/` comes before those.
 """
+import io
 import json
 import sys
+
+PACKED = "profiles.jsonl"
 
 
 def open_data(name):
@@ -14,6 +18,12 @@ def open_data(name):
             return open(folder + "/" + name if folder else name)
         except OSError:
             pass
+    if name.startswith("profiles/"):
+        start = '{"id":"%s",' % name[9:-5]
+        with open_data(PACKED) as file:
+            for line in file:
+                if line.startswith(start):
+                    return io.StringIO(line)
     raise OSError(2, name)
 
 

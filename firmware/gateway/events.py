@@ -10,7 +10,7 @@ CODES = (  # an event is stored as its place among these words: append only
     " credit_zero token_accepted token_rejected tamper_door tamper_cover reverse_energy counter_rollback"
     " value_implausible clock_set clock_lost buffer_near_full buffer_overrun meter_found meter_replaced"
     " config_changed firmware_changed command_result uplink_refused uplink_restored network_up network_down"
-    " restarted"
+    " restarted mesh_trouble"
 )
 
 

@@ -16,17 +16,27 @@ def wired(conf, board, ids):
     Afterwards they are the board's rows of those that it has, and what else they need.
     """
     folder = conf["gatewayId"]
+    wires = {}  # SPI's clock pins, and whose: drivers that share one disturb each other (micropython/micropython#15892)
+    if conf["network"].get("ethernet"):
+        wires[board["ethernet"]["sck"]] = "network.ethernet"
     conf = conf["extras"]
     problems = 0
-    for name in list(conf):
-        asked = conf.pop(name)
-        if not asked:
+    for name in ("led", "powerFail", "sd", "oled"):
+        if not conf.pop(name, False):
             continue
-        if name in board and (board[name].get("bus") != "i2c" or "i2c" in board):
-            conf[name] = board[name]
-        else:
-            problems += 1
-            log.error("config", "extras.%s: found a board without, allowed one that has it" % name)
+        row = board.get(name)
+        found = "a board without"
+        if row and row.get("bus") == "i2c" and "i2c" not in board:
+            found = "a board without the I2C that it is at"
+        elif row and row.get("sck") in wires:
+            found = "wires that are those of %s" % wires[row["sck"]]
+        elif row:
+            conf[name] = row
+            if "sck" in row:
+                wires[row["sck"]] = "extras." + name
+            continue
+        problems += 1
+        log.error("config", "extras.%s: found %s, allowed a board that has it" % (name, found))
     if "oled" in conf:
         for name in ("i2c", "button", "ladder"):
             if name in board:
@@ -40,44 +50,51 @@ def wired(conf, board, ids):
 
 
 def start(gateway, conf):
-    """Start the task of each thing in `conf`, as `wired` left it."""
+    """Start the task of each thing in `conf`, as `wired` left it. One that fails is told, and is not there."""
     keep = gateway.health.keep
-    if "powerFail" in conf:
-        from gateway.power import Power
+    for name, kind in (("powerFail", _power), ("sd", _mirror), ("led", _light), ("oled", _panel)):
+        if name not in conf:
+            continue
+        try:
+            keep(name, kind(gateway, conf).run, _LIMIT_MS)
+        except Exception as error:  # a pin that the chip does not take must not keep meters from being read
+            log.error("extras", "%s: %r" % (name, error))
 
-        keep("power", Power(conf["powerFail"], gateway).run, _LIMIT_MS)
-    if "sd" in conf:
-        from gateway.mirror import Mirror
 
-        gateway.mirror = Mirror(conf["sd"], gateway, conf["names"], conf["cursor"], conf["folder"])
-        keep("sd", gateway.mirror.run, _LIMIT_MS)
-    if "led" in conf or "oled" in conf:
-        from gateway.panel import Panel
+def _power(gateway, conf):
+    from gateway.power import Power
 
-        keep("panel", Panel(gateway, *_panel(gateway, conf)).run, _LIMIT_MS)
+    return Power(conf["powerFail"], gateway)
+
+
+def _mirror(gateway, conf):
+    from gateway.mirror import Mirror
+
+    gateway.mirror = Mirror(conf["sd"], gateway, conf["names"], conf["cursor"], conf["folder"])
+    return gateway.mirror
+
+
+def _light(gateway, conf):
+    from gateway.lamp import Lamp
+    from gateway.panel import Panel
+
+    return Panel(gateway, Lamp(conf["led"]), None, None, None)
 
 
 def _panel(gateway, conf):
-    """Return (lamp, screen, button, pages), None for what is not there."""
-    light = screen = button = pages = None
-    if "led" in conf:
-        from gateway.lamp import Lamp
+    from gateway.pages import Seen, of
+    from gateway.panel import Panel
 
-        light = Lamp(conf["led"])
-    if "oled" in conf:
-        from gateway.pages import Seen, of
-
-        screen = _screen(conf["oled"], conf)
-        last: dict = {}
-        for bus in gateway.buses:
-            bus.recorder = Seen(bus.recorder, last)
-        pages = of(gateway, conf["names"], last)
-        if "ladder" in conf or "button" in conf:
-            button = once.call("gateway.held", "button", conf)
-    return light, screen, button, pages
+    shown = screen(conf["oled"], conf)
+    button = once.call("gateway.held", "button", conf) if "ladder" in conf or "button" in conf else None
+    last: dict = {}
+    for bus in gateway.buses:
+        bus.recorder = Seen(bus.recorder, last)
+    return Panel(gateway, None, shown, button, of(gateway, conf["names"], last))
 
 
-def _screen(row, conf):
+def screen(row, conf):
+    """Return the screen of a row `oled` of the board; `conf` has the row `i2c` where it is at one."""
     from lib.oled import Oled, i2c_writer, spi_writer
 
     pin = machine.Pin

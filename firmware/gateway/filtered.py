@@ -69,5 +69,8 @@ class FilteredOutlet(Outlet):
         before = self._kept
         Outlet.keep(self, at_once)
         if self._kept != before and self._prev != self._prev_kept:
-            self.journal.put(self._behind, self._prev + 1)
-            self._prev_kept = self._prev
+            try:
+                self.journal.put(self._behind, self._prev + 1)
+                self._prev_kept = self._prev
+            except OSError:
+                pass

@@ -10,7 +10,7 @@ written and whose cursor is not is known by its last line.
 """
 import asyncio
 import os
-from errno import EEXIST, ENODEV, ENOENT
+from errno import EEXIST, EINVAL, ENODEV, ENOENT
 
 import machine
 import vfs
@@ -171,7 +171,10 @@ class Mirror:
         if "data" in row:
             pins["data"] = tuple([machine.Pin(pin) for pin in row["data"]])
             pins["width"] = len(row["data"])
-        card = machine.SDCard(slot=row["slot"], **pins)
+        try:
+            card = machine.SDCard(slot=row["slot"], **pins)
+        except (TypeError, ValueError):  # pins that this chip, or this MicroPython, does not take
+            raise OSError(EINVAL)
         fat: type = vfs.VfsFat
         try:
             vfs.mount(fat(card), _ROOT)
@@ -184,7 +187,7 @@ class Mirror:
     def _fail(self, error):
         """Give the card up until the next try."""
         if not self._card:  # it was not even mounted
-            self._tell("no FAT" if error.errno == ENODEV else "no card")
+            self._tell({ENODEV: "no FAT", EINVAL: "no slot"}.get(error.errno, "no card"))
             return
         try:
             vfs.umount(_ROOT)

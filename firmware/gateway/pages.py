@@ -34,7 +34,7 @@ def of(gateway, names, last):
     pages: list = []
     for first in range(0, max(1, len(meters)), _ROWS):
         pages.append(lambda first=first: _meters(meters, first, names, last))
-    if hasattr(gateway, "mesh"):
+    if getattr(gateway, "mesh", None):
         pages.append(lambda: _mesh(gateway.mesh))
     pages.append(lambda: _uplink(gateway.outlets))
     pages.append(lambda: _clock(gateway))
@@ -51,10 +51,13 @@ def _meters(meters, first, names, last):
             lines.append("%-5s       LOST" % name)
         elif meter.slot in last:
             schema, values = last[meter.slot]
-            columns = names.columns(schema) or ""
-            volts = _value(columns, values, ("32.7.0",))
-            watts = _value(columns, values, ("1.7.0", "16.7.0"))
-            lines.append("%-5s%4sV%5sW" % (name, volts, watts))
+            columns = None if schema is None else names.columns(schema)  # with `views` it is made further on
+            if columns:
+                volts = _value(columns, values, ("32.7.0",))
+                watts = _value(columns, values, ("1.7.0", "16.7.0"))
+                lines.append("%-5s%4sV%5sW" % (name, volts, watts))
+            else:
+                lines.append("%-5s         ok" % name)
         else:
             lines.append("%-5s        ..." % name)
     return lines
@@ -71,8 +74,12 @@ def _value(columns, values, codes):
 
 
 def _mesh(mesh):
-    lines = ["MESH"]
-    lines.extend(mesh.lines())
+    """`mesh` is a Bridge; its node tells of neighbours as (id, dBm, ..., whether it carries what is sent)."""
+    routes = mesh.node.routes
+    lines = ["MESH %11s" % ("root %d" % routes.root if routes.root else "NO ROOT")]
+    lines.append("ch %d  hops %d" % (mesh.air.channel, routes.hops()))
+    for row in mesh.node.neighbours():
+        lines.append("%s%6d%5d dBm" % (">" if row[-1] else " ", row[0], row[1]))
     return lines
 
 
@@ -105,7 +112,7 @@ def _clock(gateway):
 def _journal(gateway):
     journal = gateway.journal
     lines = ["JOURNAL", "%d records" % (journal.next - journal.first)]
-    lines.append("%d of %d blocks" % (max(0, journal.head + 1 - journal.tail), journal._ring))
+    lines.append("%d/%d blocks" % (max(0, journal.head + 1 - journal.tail), journal._ring))
     if journal.volatile:
         lines.append("IN MEMORY ONLY")
     lines.append("failed %d" % journal.stats["failed"])

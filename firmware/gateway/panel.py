@@ -57,7 +57,8 @@ class Panel:
         """Return the codes of gateway/lamp that hold now; () when all is well."""
         gateway = self._gateway
         found = []
-        if [outlet for outlet in gateway.outlets if not outlet.client.connected]:
+        mesh = getattr(gateway, "mesh", None)
+        if [outlet for outlet in gateway.outlets if not outlet.client.connected] or mesh and not mesh.node.routes.root:
             found.append(lamp.UPLINK)
         meters = [meter for bus in gateway.buses for meter in bus.meters]
         if [meter for meter in meters if meter.misses >= MISSES]:

@@ -34,7 +34,7 @@ def load():
     """Return (config, secrets) with their defaults, or None when they have to be judged anew."""
     text = twin.load("parsed")
     if text:
-        mark, conf, secrets = json.loads(text)
+        mark, conf, secrets = json.loads(text)[:3]
         if mark == _mark(conf):
             return conf, secrets
     return None
@@ -45,10 +45,23 @@ def kept():
     text = twin.load("parsed")
     if not text:
         return 0, None
-    mark, _, secrets = json.loads(text)
+    mark, _, secrets = json.loads(text)[:3]
     return mark, secrets
 
 
 def save(conf, secrets):
-    """Keep what was found good; OSError when it cannot be written."""
-    twin.save("parsed", json.dumps([_mark(conf), conf, secrets]).encode())
+    """Keep what was found good, and return what has changed with it: rows (code of the event, its detail).
+
+    OSError when it cannot be written.
+    """
+    kept = json.loads(twin.load("parsed") or "null")
+    mark = _mark(conf)
+    twin.save("parsed", json.dumps([mark, conf, secrets, VERSION]).encode())
+    changes = []
+    if kept:
+        before = kept[3] if len(kept) > 3 else ""  # 0.1.0 did not keep it
+        if before != VERSION:
+            changes.append(("firmware_changed", {"firmware": VERSION, "before": before}))
+        if kept[1:3] != [conf, secrets] or before == VERSION:  # or a profile, or how the files are written
+            changes.append(("config_changed", {"config": "%08x" % mark, "before": "%08x" % kept[0]}))
+    return changes

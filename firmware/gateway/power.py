@@ -63,9 +63,10 @@ class Power:
             self.failing = clock.uptime_ms()
             recorder.event(0, "power_fail", ALARM, SET, {})
         recorder.commit()
-        for outlet in self._gateway.outlets:
+        mesh = self._gateway.mesh
+        for one in self._gateway.outlets + ([mesh] if mesh else []):
             try:
-                outlet.keep(True)
+                one.keep(True)
             except OSError:
                 pass
         took = time.ticks_diff(time.ticks_ms(), began)

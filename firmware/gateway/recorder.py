@@ -153,7 +153,7 @@ class Recorder:
             now = clock.uptime_ms()
             if self._clock.trusted() != self.sure:
                 self.sure = not self.sure
-                once.call("gateway.standing", "clock", self, self._clock)
+                once.call("gateway.setting", "tell", self._clock, self)
             if self._rows and now - self._since >= _COMMIT_MS - _TICK_MS:
                 self.commit()
             for lock in self.lines:

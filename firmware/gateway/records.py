@@ -139,8 +139,8 @@ class Decoder:
     def record(self):
         """Return the next row as `Encoder` took it, with a list `values` that the next call may change.
 
-        ValueError when it cannot be known what it says (a delta whose key was lost, an unknown schema): then nothing
-        behind it in this frame can be known either.
+        ValueError when it cannot be known what it says (a delta whose key was lost, an unknown schema or kind): then
+        nothing behind it in this frame can be known either.
         """
         buf = self._buf
         step, at = varint.get_signed(buf, self._at)
@@ -154,9 +154,11 @@ class Decoder:
             length, at = varint.get(buf, at)
             what = (code, grade >> 4, grade & 15, bytes(buf[at : at + length]))
             at += length
-        elif tag != LOST:
+        elif tag < LOST:
             what, values, at, flags = self._reading(slot, tag, at)
             tag |= flags >> 2 << 4
+        elif tag > EVENT:
+            raise ValueError("unknown kind")
         self._at = at
         return self._now, slot, tag, what, values
 

@@ -130,9 +130,10 @@ class Dating:
             journal = self._journal
             if head.boot == self._unknown and journal.next == self._next:
                 return None
-            self._unknown, self._next = head.boot, journal.next
+            before = journal.next
             found = await once.call("gateway.bracket", "search", journal, head.boot, ordinal, self._hints)
             if found is None:
+                self._unknown, self._next = head.boot, before
                 return None
             self._known = (head.boot, found)
         start, source, bound, at = self._known[1]

@@ -6,6 +6,7 @@ It is not stored and has no `seq`: the next one says more. Its schema is docs/no
 """
 import gc
 import json
+import sys
 
 import esp32
 import machine
@@ -28,7 +29,10 @@ def message(outlet):
     outlet.report_at = clock.uptime_ms() + gateway.report_ms
     northbound._at = 0
     put = northbound._put
+    loaded = [name for name in ("gateway.data", "lib.twin") if name not in sys.modules]  # with the next one
     mark, secrets = once.call("gateway.parsed", "kept")
+    for name in loaded:
+        once.forget(name)
     now = gateway.clock.now()
     put('{"schemaVersion":"0.1",')
     if now:
@@ -38,6 +42,8 @@ def message(outlet):
     put('"firmware":"%s","config":"%08x","boot":%d,' % (VERSION, mark, gateway.recorder.boot))
     put('"resetCause":%d,"uptimeS":%d,' % (machine.reset_cause(), clock.uptime_ms() // 1000))
     put('"clock":"%s",' % clock.SOURCES[gateway.clock.source])
+    if outlet.network:
+        put('"network":{"via":"%s"%s},' % (outlet.network.via, _signal(outlet.network.via)))
     put('"heap":{"used":%d,"free":%d,' % (gc.mem_alloc(), gc.mem_free()))
     regions = esp32.idf_heap_info(esp32.HEAP_DATA)
     put('"systemFree":%d,"systemLargest":%d},' % (sum([one[1] for one in regions]), max([one[2] for one in regions])))
@@ -67,6 +73,18 @@ def _list(put, rows, text):
         between = ","
 
 
+def _signal(via):
+    """Return the member with the strength of the access point's signal in dBm, "" where there is none."""
+    if via == "wifi":
+        import network
+
+        try:
+            return ',"rssi":%d' % network.WLAN(network.STA_IF).status("rssi")
+        except OSError:  # it was lost this second
+            pass
+    return ""
+
+
 def _meter(meter):
     counts = meter.session.counts if meter.session else ()
     kinds = ['"%s":%d' % (proto.NAMES[i], counts[i]) for i in range(len(counts)) if counts[i]]
@@ -92,7 +110,7 @@ def scrubbed(lines, secrets):
         one = todo.pop()
         if isinstance(one, dict):
             todo.extend(one.values())
-        elif len(one) >= _SHORTEST:
+        elif isinstance(one, str) and len(one) >= _SHORTEST:  # a site's number is none
             found.append(one.encode())
     for secret in sorted(found, key=len, reverse=True):
         lines = lines.replace(secret, b"***")

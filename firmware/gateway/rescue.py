@@ -21,15 +21,35 @@ def begin(why):
     if machine.reset_cause() == machine.SOFT_RESET:  # else no watchdog runs: a reset stops it
         machine.WDT(timeout=_NEVER_MS)
     show(why)
-    try:
-        from gateway import data, lamp
-
-        lamp.Lamp(data.load("board.json")["led"]).show(lamp.SAFE)
-    except (OSError, ValueError, KeyError):
-        pass  # a board without a light
+    for tell in (_light, _screen):
+        try:
+            tell(why)
+        except KeyError:
+            pass  # the board has no such part
+        except Exception as error:  # the console has it all
+            print("rescue: %r" % error)  # rule: it is the console's page
     if "crash" in why:
         timer = machine.Timer(1)
         timer.init(mode=machine.Timer.ONE_SHOT, period=_AGAIN_MS, callback=again)
+
+
+def _light(why):
+    from gateway import data, lamp
+
+    lamp.Lamp(data.load("board.json")["led"]).show(lamp.SAFE)
+
+
+def _screen(why):
+    from gateway import data, extras
+
+    board = data.load("board.json")
+    screen = extras.screen(board["oled"], board)
+    screen.begin()
+    boots = _boots().split("; ")[0].split(", ")  # number 41, 3 short ones in a row
+    lines = "SAFE MODE", why[:16], why[16:], "boot " + boots[0], boots[1], "", "console: USB, or", "serial, 115200"
+    for row, text in enumerate(lines):
+        screen.line(row, text, row == 0)
+    screen.power(True)
 
 
 def again(_=None):

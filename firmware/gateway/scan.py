@@ -53,6 +53,11 @@ def _all():
             names.update([file[:-5] for file in os.listdir(folder + "/profiles") if file.endswith(".json")])
         except OSError:
             pass  # a folder without profiles
+    try:
+        with data.open_data(data.PACKED) as file:
+            names.update([line[7 : line.find('"', 7)] for line in file])  # {"id":"...
+    except OSError:
+        pass  # each has a file of its own
     return names
 
 
@@ -170,7 +175,7 @@ async def _told(media, port, address, groups, first, reply, odd):
     told["kind"] = "two" if twin else "there"
     told["fits"] = fits
     told["reads"] = [list(probe) + list(reads[probe]) for probe in sorted(reads)]
-    told["serial"] = await _serial(media, address, fits[0]) if len(fits) == 1 else None
+    told["serial"] = await serial(media, address, fits[0]) if len(fits) == 1 else None
     return told
 
 
@@ -200,7 +205,7 @@ async def _fits(media, address, known, reads):
     return fits
 
 
-async def _serial(media, address, name):
+async def serial(media, address, name):
     """Return the serial number that the meter says, None where its profile does not know where it stands."""
     profile = data.load("profiles/%s.json" % name)
     if "own" in profile:

@@ -1,7 +1,12 @@
-"""Sets the clock, from its RTCs at the start and from whoever knows better later: needed seldom."""
+"""Sets the clock, from its RTCs at the start and from whoever knows better later, and tells when the time is lost.
+
+Needed seldom.
+"""
 from micropython import const
 
-from gateway.clock import BUILT, CRYSTAL_PPM, EPOCH, LATEST, NONE, NTP, RTC, UNKNOWN_MS
+from gateway import log
+from gateway.clock import BUILT, CRYSTAL_PPM, EPOCH, LATEST, NONE, NTP, RTC, SOURCES, UNKNOWN_MS
+from gateway.records import CLEAR, INFO, SET, WARN
 from lib import civil
 
 _WANDER_PPM = const(20)  # by how much a crystal's error leaves what was learnt of it: temperature
@@ -50,6 +55,26 @@ def lost(nvs):
         return nvs.get_i32("clk_lost") > 0
     except OSError:
         return False
+
+
+def tell(clock, recorder):
+    """Tell that the time is lost, or known again: once for each loss, though it last for several boots.
+
+    A clock that never knew the time has none to lose. `recorder.sure` says whether it is trusted now.
+    """
+    sure = recorder.sure
+    if lost(clock.nvs) != sure or not sure and written_ms(clock) == BUILT:
+        return
+    known = clock.now()
+    detail = {"source": SOURCES[clock.source]}
+    if known:
+        detail["boundMs"] = known[1]
+    recorder.event(0, "clock_lost", *((INFO, CLEAR) if sure else (WARN, SET)), detail)
+    try:
+        clock.nvs.set_i32("clk_lost", 0 if sure else 1)
+        clock.nvs.commit()
+    except OSError as error:
+        log.error("clock", "NVS: %r" % error)
 
 
 def to(clock, unix_ms, source, bound_ms):

@@ -1,9 +1,9 @@
-"""How an outlet, a way to the net or the clock stands, told as events: needed only when that changes."""
+"""How an outlet or a way to the net stands, told as events or in the status: needed only when that changes."""
 from gateway import VERSION, log
-from gateway.clock import BUILT, SOURCES
 from gateway.records import CLEAR, INFO, SET, WARN
 from lib import once
 
+_GAPS = 8  # that are remembered
 _LONGEST = 120  # characters of a reason: an event has to fit into a frame
 
 
@@ -36,12 +36,23 @@ def status(outlet, trusted, via):
 
 
 def gone(outlet, first, after, thinned):
-    """Tell once that records `first` to `after` - 1 do not reach `outlet`; of `thinned` ones the archive's do."""
-    first = max(first, outlet._told)
-    if after > first:
-        outlet._told = after
-        args = outlet._recorder, outlet.name, outlet.northbound.epoch << 32, first, after, thinned
+    """Tell that records `first` to `after` - 1 do not reach `outlet`; of `thinned` ones the archive's do.
+
+    What was told already, and may come again as nothing behind it was acknowledged, is left out.
+    """
+    told = [gap for gap in outlet._told if gap[1] > outlet.acked]
+    gaps = []
+    for begin, end in sorted(told) + [(after, after)]:
+        if first < begin:
+            gaps.append((first, min(begin, after)))
+        first = max(first, end)
+        if first >= after:
+            break
+    for begin, end in gaps:
+        args = outlet._recorder, outlet.name, outlet.northbound.epoch << 32, begin, end, thinned
         once.call("gateway.events", "overrun", *args)
+    outlet._told = (told + gaps)[-_GAPS:]
+    outlet._recorder.commit()  # before the cursor passes them: the power may go
 
 
 def near_full(outlet, recorder, near):
@@ -56,25 +67,3 @@ def network(name, reason, recorder):
         recorder.event(0, "network_down", WARN, SET, {"via": name, "reason": reason})
     else:
         recorder.event(0, "network_up", INFO, CLEAR, {"via": name})
-
-
-def clock(recorder, now):
-    """Tell that the time is lost, or known again: once for each loss, though it last for several boots.
-
-    A clock that never knew the time has none to lose. `now` is the Clock, `recorder.sure` whether it is trusted.
-    """
-    nvs, sure = now.nvs, recorder.sure
-    if once.call("gateway.setting", "lost", nvs) != sure:
-        return
-    if not sure and once.call("gateway.setting", "written_ms", now) == BUILT:
-        return
-    known = now.now()
-    detail = {"source": SOURCES[now.source]}
-    if known:
-        detail["boundMs"] = known[1]
-    recorder.event(0, "clock_lost", *((INFO, CLEAR) if sure else (WARN, SET)), detail)
-    try:
-        nvs.set_i32("clk_lost", 0 if sure else 1)
-        nvs.commit()
-    except OSError as error:
-        log.error("clock", "NVS: %r" % error)

@@ -18,6 +18,7 @@ FIRST_REPORT_MS = 60000  # not while everything starts
 _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 _STANDING = const("gateway.standing")
 _NEAR = const(8)  # less than this part of the ring is left until records are overwritten that were not delivered
+_FAR = const(4)  # and then more than this part: who is at the limit would else tell of it with each block
 _BITS = const(30)  # more than the window has places, and a small int
 
 
@@ -42,7 +43,7 @@ class Outlet:
         self._clock = now
         self._recorder = recorder
         self._archive = archive
-        self._told = 0  # the ordinal after the newest gap that an event has told of
+        self._told = ()  # the gaps that events have told of and nothing behind was acknowledged: (first, after)
         self._problems = problems  # of the newest configuration, when it was refused
         self.client = MQTTClient(
             self.root.replace("/", "-"), config["host"], config.get("port"),
@@ -125,7 +126,11 @@ class Outlet:
             ordinal = record.ordinal
             bit = 1 << ordinal % _BITS
             again = ordinal < self._sent and self._fresh & bit  # it is as late as when it was sent first
-            message = self.northbound.message(record, None if again else self._clock.now())
+            try:
+                message = self.northbound.message(record, None if again else self._clock.now())
+            except (IndexError, ValueError):  # what a later version has stored, before this one came back
+                message = None
+                once.call(_STANDING, "gone", self, ordinal, ordinal + 1, False)
             if message:
                 self._sent = max(self._sent, ordinal + 1)
                 self._fresh = self._fresh & ~bit | (0 if self.northbound.late else bit)
@@ -141,10 +146,15 @@ class Outlet:
         """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""
         now = clock.uptime_ms()
         if self.acked != self._kept and (at_once or now - self._kept_at >= _CURSOR_MS):
-            self.journal.put(self._cursor, self.acked)
-            self._kept, self._kept_at = self.acked, now
+            self._kept_at = now
+            try:
+                self.journal.put(self._cursor, self.acked)
+                self._kept = self.acked
+            except OSError:  # counted as failed; after a restart more is sent twice, and nothing is lost
+                pass
         first = self.journal.first
-        near = 0 < first and (self.acked - first) * _NEAR < self.journal.next - first
+        part = _FAR if self._near else _NEAR
+        near = 0 < first and (self.acked - first) * part < self.journal.next - first
         if near != self._near:
             self._near = near
             once.call(_STANDING, "near_full", self, self._recorder, near)

@@ -9,7 +9,7 @@ import pytest
 from meshems import paths, run
 
 TICK_MS = 100  # the supervisor's, a tenth of the firmware's
-TASKS = ("recorder", "bus 0", "link operator", "uplink operator", "clock", "network", "ethernet")
+TASKS = ("recorder", "bus 0", "link operator", "uplink operator", "clock", "network", "ethernet", "led", "sd")
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -19,6 +19,7 @@ def test_a_frozen_task_starves_the_watchdog(task, tmp_path):
         "buses": [{"uart": 1}],
         "meters": [{"serial": "SN-1", "bus": 0, "address": 1, "profile": "eastron-sdm120", "every": 1}],
         "uplinks": [{"name": "operator", "kind": "mqtt", "host": "127.0.0.1", "port": 9}],
+        "extras": {"led": True, "sd": True},
         "clock": {"ntp": ["127.0.0.1"]}, "network": {"wifi": {"ssid": "village"}, "ethernet": True},
     }  # fmt: skip
     source = tmp_path / "gateway.json"

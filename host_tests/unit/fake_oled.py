@@ -80,6 +80,17 @@ class Controller:
         return lines
 
 
+class Line:
+    """An output."""
+
+    level = 1
+
+    def value(self, level=None):
+        if level is None:
+            return self.level
+        self.level = level
+
+
 class SPI:
     """The bus; `pins` are the D/C and CS of the one device."""
 

@@ -8,6 +8,7 @@ import machine
 from machine import HARD_RESET, PWRON_RESET, SOFT_RESET, WDT_RESET
 
 import fake_chip
+from fake_oled import I2C, Controller
 from gateway import app, epoch, log, rescue
 
 CRASHED = "three crashes in a row"
@@ -162,6 +163,26 @@ def test_safe_mode_tries_again_each_hour_and_one_more_crash_is_enough_to_come_ba
     assert boots(WDT_RESET) == [CRASHED]
     rescue.timer.deinit()
     assert fake_chip.Timer.all == {}
+
+
+def test_safe_mode_has_its_light():
+    fake_chip.describe(led={"kind": "gpio", "pin": 45}, button={"pin": 0})
+    light = machine.Pin(45)
+    assert boots(PWRON_RESET) == [""] and light.value() == 0
+    machine.Pin(0).value = lambda: 0
+    assert boots(PWRON_RESET) == [HELD] and light.value() == 1
+
+
+def test_safe_mode_is_on_the_screen_and_one_that_does_not_answer_changes_nothing():
+    chip = Controller("sh1106")
+    bus = I2C(chip)
+    machine.I2C = lambda id, sda, scl: bus
+    fake_chip.describe(oled={"kind": "sh1106", "bus": "i2c", "at": 60}, i2c={"id": 0, "sda": 14, "scl": 21})
+    esp32.NVS("gw").set_i32("boot", 41)
+    assert boots(PWRON_RESET, WDT_RESET, WDT_RESET, WDT_RESET)[-1] == CRASHED
+    assert chip.text()[:5] == ["SAFE MODE", "three crashes in", " a row", "boot number 41", "4 short ones in"]
+    bus.left = 0
+    assert boots(WDT_RESET) == [CRASHED] and fake_chip.Timer.all
 
 
 def test_safe_mode_starts_no_watchdog_and_a_running_one_does_not_reset_it():

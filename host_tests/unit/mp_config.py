@@ -111,7 +111,7 @@ def test_every_problem_is_listed_at_once():
         (
             "gatewayID",
             "unknown key",
-            "board, buses, checks, clock, extras, feederId, gatewayId, health, intervals, meters, network,"
+            "board, buses, checks, clock, extras, feederId, gatewayId, health, intervals, mesh, meters, network,"
             " tlsConnections, uplinks, views",
         ),
         ("gatewayId", "nothing", "string 1..32 of A-Za-z0-9._-"),
@@ -326,6 +326,21 @@ def test_one_damaged_copy_of_the_last_good_pair_does_no_harm():
         file.write(b"\x00\x01\x02\x03")
     put("{")
     assert config.load()[0]["feederId"] == "feeder-01"
+
+
+def test_a_member_of_a_mesh_has_its_keys_and_a_root_the_secret():
+    def join(**mesh):
+        return lambda c: c.update(mesh=dict(mesh, id=7))
+
+    pole = {"mesh": {"site": 51234, "net": "0a" * 16, "node": "1b" * 16}}
+    root = {"mesh": {"secret": "2c" * 32}}
+    assert found(join(), pole) == [] and found(join(root=True), root) == []
+    assert paths(found(join(), {})) == ["secrets.mesh.net", "secrets.mesh.node", "secrets.mesh.site"]
+    assert paths(found(join(), root)) == ["secrets.mesh.net", "secrets.mesh.node", "secrets.mesh.site"]
+    assert paths(found(join(root=True), pole)) == ["secrets.mesh.secret"]
+    short = found(join(root=True), {"mesh": {"secret": "2c"}})
+    assert short == [("secrets.mesh.secret", "(not shown)", "string 64..64 of 0-9a-f")]
+    assert paths(found(join(channel=14), pole)) == ["mesh.channel"]
 
 
 def test_a_last_good_pair_that_this_firmware_would_refuse_is_not_used():

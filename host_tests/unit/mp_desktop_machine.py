@@ -229,3 +229,50 @@ def test_poll_says_writable_always_and_readable_never_on_a_dead_line():
     port = uart()
     assert port.ioctl(3, 1 | 4) == 4 and port.ioctl(3, 1) == 0
     assert port.ioctl(10, 0) == -errno.EINVAL
+
+
+def test_an_input_has_the_level_that_the_desk_says():
+    pin = Pin(8, Pin.IN, Pin.PULL_UP)
+    pin.irq(lambda pin: None, Pin.IRQ_FALLING | Pin.IRQ_RISING)
+    assert pin() == 1
+    with open("pins.json", "w") as file:
+        file.write('{"8": 0, "1": 1650, "2": 3300}')
+    assert pin() == 0 and Pin(9, Pin.IN, Pin.PULL_UP)() == 1
+    read = [machine.ADC(Pin(number), atten=machine.ADC.ATTN_11DB).read_uv() for number in (1, 2, 3)]
+    assert read == [1650000, 3100000, 3100000]
+    refused(ValueError, "invalid pin", machine.ADC, Pin(21))
+
+
+def test_nobody_answers_on_i2c():
+    bus = machine.I2C(0, sda=Pin(14), scl=Pin(21))
+    assert bus.scan() == []
+    refused(OSError, "19", bus.readfrom, 0x27, 1)
+    refused(OSError, "19", bus.writevto, 0x3C, (b"\0", b"\xae"))
+    refused(ValueError, "doesn't exist", machine.I2C, 2)
+
+
+def test_a_card_is_the_file_in_the_slot_and_errors_are_numbers():
+    import vfs
+
+    with open("sd.img", "wb") as file:
+        for _ in range(400):
+            file.write(bytes(512))
+    card = machine.SDCard(slot=2, sck=Pin(12), mosi=Pin(11), miso=Pin(13), cs=Pin(10))
+    refused(OSError, "INVALID_STATE", machine.SDCard, 2)
+    vfs.VfsFat.mkfs(card)
+    vfs.mount(vfs.VfsFat(card), "/sd")
+    with open("/sd/a", "w") as file:
+        file.write("kept")
+    vfs.umount("/sd")
+    os.rename("sd.img", "drawer.img")
+    buf = bytearray(512)
+    assert card.ioctl(4, 0) == -1 and card.readblocks(0, buf) == -5 and card.writeblocks(0, buf) == -5
+    card.deinit()
+    os.rename("drawer.img", "sd.img")
+    vfs.mount(vfs.VfsFat(machine.SDCard(slot=2, cs=Pin(10))), "/sd")
+    with open("/sd/a") as file:
+        assert file.read() == "kept"
+
+
+def test_a_name_that_the_chip_does_not_have_is_not_there():
+    assert not hasattr(machine, "DAC") and machine.Timer(1).deinit() is None

@@ -271,6 +271,19 @@ async def test_a_card_without_fat_and_one_that_fails_to_write_are_told():
     assert await pole.copy() and pole.mirror.state == "ok"
 
 
+async def test_a_slot_that_the_chip_does_not_take_is_told_and_the_task_lives_on():
+    inserted()
+    pole = Pole()
+    pole.readings(1)
+    for error in (TypeError, ValueError):
+
+        def refuses(error=error, **pins):
+            raise error
+
+        machine.SDCard = refuses
+        assert not await pole.copy() and pole.mirror.state == "no slot"
+
+
 async def test_the_journal_going_round_meanwhile_leaves_a_hole_and_no_error():
     Slot.card = None
     pole = Pole()

@@ -1,13 +1,14 @@
 """lib/oled on a model of both controllers, over SPI and I2C: what is written is what is read on the glass."""
-import fake_chip
-from fake_oled import I2C, SPI, Controller
+from fake_oled import I2C, SPI, Controller, Line
 from lib.oled import LINES, Oled, i2c_writer, spi_writer
+
+WASM = True
 
 
 def made(kind, bus):
     chip = Controller(kind)
     if bus == "spi":
-        dc, cs = fake_chip.Pin(18, fake_chip.Pin.OUT), fake_chip.Pin(17, fake_chip.Pin.OUT, value=1)
+        dc, cs = Line(), Line()
         write = spi_writer(SPI(chip, dc, cs), dc, cs)
     else:
         write = i2c_writer(I2C(chip), 0x3C)

@@ -1,16 +1,14 @@
 """What a board shows: the light's codes, the pages of the screen, the button; all of it on models of the parts."""
 import asyncio
-import time
 
 import machine
 
 import fake_chip
 from fake_oled import I2C, Controller
-from gateway import clock, extras, lamp, log
+from gateway import clock, extras, log
 from gateway.lamp import CLOCK, METER, SAFE, STARTING, UPLINK, WELL, Lamp
 from gateway.pages import Seen, of
 from gateway.panel import Panel
-from lib.button import Button, ladder
 from lib.oled import Oled, i2c_writer
 
 LADDER = {"idle": 3300, "a": 1650, "b": 2760, "door": 0}
@@ -184,6 +182,13 @@ def test_the_page_of_the_meters_says_who_answers_and_what():
     ]  # fmt: skip
 
 
+def test_a_meter_with_views_is_shown_as_one_that_answers():
+    gateway = Gateway()
+    shown = panel(gateway)
+    gateway.buses[0].recorder.reading(1000, 1, None, [1, 2, 3])
+    assert shown._pages[0]()[1] == "SN-1          ok"
+
+
 def test_a_short_press_turns_the_page_and_the_last_one_is_followed_by_the_first():
     gateway = Gateway()
     chip, _, screen = lit()
@@ -211,10 +216,24 @@ def test_what_the_other_pages_say():
     assert pages["CLOCK"][:5] == ["CLOCK         ok", "2026-06-22", "14:30:59 UTC", "+- 25 ms", "from ntp"]
     assert pages["CLOCK"][-1] == "boot 41"
     assert pages["JOURNAL"] == [
-        "JOURNAL", "1200 records", "10 of 248 blocks", "IN MEMORY ONLY", "failed 0", "dropped 0", "SD no card",
+        "JOURNAL", "1200 records", "10/248 blocks", "IN MEMORY ONLY", "failed 0", "dropped 0", "SD no card",
     ]  # fmt: skip
     gateway.sure = False
     assert of(gateway, Names(), {})[3]()[:2] == ["CLOCK       LOST", "from ntp"]
+
+
+def test_a_pole_of_a_mesh_shows_its_way_and_without_one_has_no_uplink():
+    gateway = Gateway()
+    gateway.outlets = []
+    routes = Thing(root=1, hops=lambda: 2)
+    rows = [(4, -61, 100, 200, 1, True), (65535, -104, 350, 900, 1, False)]
+    gateway.mesh = Thing(node=Thing(routes=routes, neighbours=lambda: rows), air=Thing(channel=6))
+    shown = panel(gateway)
+    assert shown.codes() == ()
+    page = of(gateway, Names(), {})[2]
+    assert page() == ["MESH      root 1", "ch 6  hops 2", ">     4  -61 dBm", "  65535 -104 dBm"]
+    routes.root = 0
+    assert page()[0] == "MESH     NO ROOT" and shown.codes() == (UPLINK,)
 
 
 def test_the_screen_goes_dark_after_five_minutes_and_the_first_press_only_wakes_it():
@@ -281,45 +300,6 @@ def test_one_step_sends_one_line_at_most():
             shown.press("a", False)
 
 
-# --- the button -----------------------------------------------------------------------------------------------------
-
-
-def pressed(levels, ms=50):
-    """Return the presses that a ladder at these levels, one each 50 ms, makes."""
-    pin = machine.Pin(1)
-    button = Button(ladder(fake_chip.ADC(pin, atten=3), LADDER))
-    found = []
-    for i, mv in enumerate(levels):
-        fake_chip.ADC.mv[repr(pin)] = mv
-        press = button.step(time.ticks_add((1 << 30) - 500, i * ms))
-        if press:
-            found.append((i,) + press)
-    return found
-
-
-def test_a_press_counts_when_it_ends():
-    assert pressed([3300] * 4 + [1650] * 5 + [3300] * 4) == [(10, "a", False)]
-    assert pressed([3300, 2760, 2750, 2760, 3300, 3300]) == [(5, "b", False)]
-
-
-def test_levels_near_by_are_the_same_button():
-    for mv, name in ((1500, "a"), (1900, "a"), (2600, "b"), (2860, "b"), (100, "door")):
-        assert [press[1] for press in pressed([3300, 3300] + [mv] * 4 + [3300] * 3)] == [name], mv
-
-
-def test_one_odd_look_is_no_press():
-    assert pressed([3300, 3300, 1650, 3300, 3300, 2760, 3300, 3300]) == []
-    assert pressed([1650, 3300] * 20) == []
-
-
-def test_a_long_press_counts_after_a_second_and_once():
-    assert pressed([3300] * 2 + [1650] * 60 + [3300] * 4) == [(23, "a", True)]
-
-
-def test_a_button_held_while_ticks_wrap_is_one_long_press():
-    assert len(pressed([1650] * 100)) == 1
-
-
 def test_the_door_turns_no_page():
     gateway = Gateway()
     shown = panel(gateway, screen=lit()[2], button=True)
@@ -344,22 +324,43 @@ class Ids:
 def test_what_the_board_does_not_have_is_a_problem_and_the_rest_runs():
     said = []
     log.error = lambda area, text: said.append(text)
-    conf = {"gatewayId": "pole-07", "extras": {"led": True, "oled": True, "sd": True, "powerFail": False}}
+    conf = {
+        "gatewayId": "pole-07", "network": {},
+        "extras": {"led": True, "oled": True, "sd": True, "powerFail": False},
+    }  # fmt: skip
     board = {"led": {"kind": "gpio", "pin": 45}, "oled": {"kind": "sh1106", "bus": "i2c", "at": 60}}
     assert extras.wired(conf, board, Ids()) == 2  # no SD card, and a screen without its bus
     assert conf["extras"] == {"led": board["led"]} and "extras.sd" in "\n".join(said)
 
 
+def test_a_screen_on_the_wires_of_the_card_or_of_the_cable_is_a_problem():
+    said = []
+    log.error = lambda area, text: said.append(text)
+    card = {"kind": "spi", "slot": 2, "sck": 12, "mosi": 11, "miso": 13, "cs": 10}
+    screen = {"kind": "sh1106", "bus": "spi", "spi": 1, "sck": 12, "mosi": 11, "cs": 17, "dc": 18, "reset": 8}
+    cable = {"spi": 1, "sck": 12, "mosi": 11, "miso": 13, "cs": 9, "int": 47}
+    board = {"oled": screen, "sd": card, "ethernet": cable}
+    for network, asked, left in (
+        ({}, ("oled", "sd"), ["sd"]), ({}, ("oled",), ["oled"]), ({"ethernet": cable}, ("oled",), []),
+        ({"ethernet": cable}, ("oled", "sd"), []),
+    ):  # fmt: skip
+        conf = {"gatewayId": "pole-07", "network": network, "extras": dict.fromkeys(asked, True)}
+        assert extras.wired(conf, board, Ids()) == len(asked) - len(left)
+        assert [name for name in ("oled", "sd") if name in conf["extras"]] == left
+    assert said[0] == "extras.oled: found wires that are those of extras.sd, allowed a board that has it"
+
+
 async def test_all_that_is_asked_for_runs_under_the_watchdog():
     fake_chip.Pin(8).drive(1)
-    machine.I2C = lambda id, sda, scl: I2C(Controller("ssd1306"))
+    chip = Controller("ssd1306")
+    kept_i2c, machine.I2C = machine.I2C, lambda id, sda, scl: I2C(chip)
     fake_chip.ADC.mv["Pin(1)"] = 3300
     gateway = Gateway()
     gateway.journal.cursor = lambda number: None
     gateway.journal.reader = lambda ordinal: Thing(start=lambda ordinal: None, lost=0)
     kept = []
     gateway.health = Thing(keep=lambda name, start, limit_ms: kept.append((name, start)))
-    conf = {"gatewayId": "pole-07", "extras": dict.fromkeys(("led", "oled", "sd", "powerFail"), True)}
+    conf = {"gatewayId": "pole-07", "network": {}, "extras": dict.fromkeys(("led", "oled", "sd", "powerFail"), True)}
     board = {
         "led": {"kind": "ws2812", "pin": 48}, "oled": {"kind": "ssd1306", "bus": "i2c", "at": 60},
         "i2c": {"id": 0, "sda": 14, "scl": 21}, "ladder": dict(LADDER, pin=1),
@@ -368,8 +369,24 @@ async def test_all_that_is_asked_for_runs_under_the_watchdog():
     }  # fmt: skip
     assert extras.wired(conf, board, Ids()) == 0
     extras.start(gateway, conf["extras"])
-    assert [name for name, _ in kept] == ["power", "sd", "panel"]
-    task = asyncio.create_task(kept[2][1](Life()))
+    machine.I2C = kept_i2c
+    assert [name for name, _ in kept] == ["powerFail", "sd", "led", "oled"]
+    tasks = [asyncio.create_task(start(Life())) for name, start in kept if name in ("led", "oled")]
     await asyncio.sleep_ms(1200)
-    task.cancel()
-    assert isinstance(gateway.buses[0].recorder, Seen) and lamp.Lamp
+    assert isinstance(gateway.buses[0].recorder, Seen) and chip.text()[0] == "METERS       8/8"
+    for task in tasks:
+        task.cancel()
+
+
+def test_what_the_chip_refuses_is_told_and_the_rest_runs():
+    said, kept = [], []
+    gateway = Gateway()
+    log.error = lambda area, text: said.append("%s: %s" % (area, text))
+    gateway.health = Thing(keep=lambda name, start, limit_ms: kept.append(name))
+    conf = {
+        "led": {"kind": "gpio", "pin": 45}, "oled": {"kind": "ssd1306", "bus": "i2c", "at": 60},
+        "i2c": {"id": 7, "sda": 14, "scl": 21}, "powerFail": {"pin": 99}, "names": Names(),
+    }  # fmt: skip
+    extras.start(gateway, conf)
+    assert kept == ["led"] and len(said) == 2 and said[0] == "extras: powerFail: ValueError('invalid pin',)"
+    assert gateway.buses[0].recorder is gateway

@@ -96,3 +96,52 @@ def test_a_verdict_that_cannot_be_kept_does_not_stop_the_start():
     twin.save = save
     assert conf["gatewayId"] == "h" and problems == 0 and parsed.load() is None
     assert build.configuration()[2] == 0 and parsed.load()
+
+
+def changes():
+    """Start anew; return the events of what has changed since the start before."""
+    build._changes.clear()
+    assert build.configuration()[2] == 0
+    return [(code, sorted(detail)) for code, detail in build._changes]
+
+
+def test_a_change_is_an_event_once_and_the_first_configuration_is_none():
+    for name in ("parsed.0", "parsed.1", "config.0", "config.1"):
+        try:
+            os.remove(name)
+        except OSError:
+            pass
+    setup()
+    assert build._changes == [] and changes() == []
+    config = [("config_changed", ["before", "config"])]
+    for name, value in (
+        ("gateway.json", dict(CONFIG, gatewayId="h")), ("secrets.json", {"uplinks": {}}),
+        ("data/profiles/mine.json", dict(PROFILE, blk=[[3, 0, 4, 1]])),
+    ):  # fmt: skip
+        write(name, value)
+        before = parsed.kept()[0]
+        assert changes() == config, name
+        assert build._changes[0][1] == {"config": "%08x" % parsed.kept()[0], "before": "%08x" % before}
+        assert changes() == []
+    write("gateway.json", dict(CONFIG, gatewayId=""))  # refused: the old one stays
+    build._changes.clear()
+    assert build.configuration()[2] == 1 and build._changes == []
+
+
+def test_another_firmware_is_an_event_and_with_another_configuration_both_are():
+    setup()
+    build._changes.clear()
+    parsed.VERSION = "0.2.0"
+    assert changes() == [("firmware_changed", ["before", "firmware"])]
+    assert build._changes[0][1] == {"firmware": "0.2.0", "before": "0.1.0"}
+    parsed.VERSION = "0.3.0"
+    write("gateway.json", dict(CONFIG, gatewayId="k"))
+    assert [code for code, _ in changes()] == ["firmware_changed", "config_changed"]
+
+
+def test_what_an_older_firmware_kept_is_understood():
+    setup()
+    conf, secrets = parsed.load()
+    twin.save("parsed", json.dumps([1, conf, secrets]).encode())
+    assert parsed.load() is None and parsed.kept() == (1, secrets)
+    assert [code for code, _ in changes()] == ["firmware_changed"]

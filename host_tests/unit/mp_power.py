@@ -54,7 +54,7 @@ class Pole:
         self.journal = Journal(self.nor)
         self.journal.mount()
         self.recorder = Recorder(self.journal, 1, Clock())
-        self.outlets = [Outlet(self.journal)]
+        self.outlets, self.mesh = [Outlet(self.journal)], None
         self.line = fake_chip.Pin(8)
         self.line.drive(1)
         self.power = power.Power(ROW, self)
@@ -107,6 +107,18 @@ async def test_what_is_pending_and_the_cursors_are_on_flash_when_the_line_fell()
     readings, events, cursor = pole.stored()
     assert readings == 8 and cursor == 5
     assert [event[:3] for event in events] == [(2, 2, 0)]  # power_fail, alarm, set
+
+
+async def test_what_the_mesh_has_acknowledged_is_kept_too():
+    pole = Pole()
+    pole.mesh = Outlet(pole.journal)
+    pole.outlets = []
+    pole.start()
+    pole.readings(2)
+    pole.mesh.acked = 2
+    pole.line.drive(0)
+    await settle()
+    assert pole.stored()[2] == 2
 
 
 async def test_it_takes_one_frame_and_a_cursor_and_no_erase_once_a_block_is_open():

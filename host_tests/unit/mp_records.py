@@ -89,6 +89,17 @@ def test_a_delta_without_its_key_is_refused():
     raise AssertionError("a delta was read without its key")
 
 
+def test_a_kind_of_a_later_version_is_refused():
+    for tag in range(10, 16):
+        payload = encode(Encoder(7), [(1000, 3, LOST, None, None)])
+        payload[-1] = 3 << 4 | tag
+        try:
+            decode(Decoder(Ids()), payload, 1)
+            raise AssertionError("tag %d" % tag)
+        except ValueError:
+            pass
+
+
 def test_after_forget_the_next_reading_stands_alone():
     encoder = Encoder(1)
     encode(encoder, [(0, 1, 0, 1, [1, 2, 3])])

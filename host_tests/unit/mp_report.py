@@ -38,7 +38,7 @@ def gateway():
     asked = Any(serial="SN-1", polls=9, misses=0, session=Any(counts=counts))
     never = Any(serial="SN-2", polls=0, misses=0, session=None)
     outlets = [
-        Any(name=name, acked=3, client=Any(state=state, stats=stats))
+        Any(name=name, acked=3, network=None, client=Any(state=state, stats=stats))
         for name, state, stats in (
             ("operator", "connected", {"connects": 2}),
             ("owner", "refused: not authorised", {"connects": 2, "dates": 3, "authority": 1}),
@@ -79,6 +79,19 @@ def test_it_counts_what_happened():
     assert body["heap"]["used"] > 0 and body["heap"]["systemLargest"] > 0
 
 
+def test_the_way_to_the_net_and_its_signal_are_told_where_one_is_configured():
+    import network
+
+    made = gateway()
+    assert "network" not in said(made)
+    made.outlets[0].network = way = Any(via="ethernet")
+    assert said(made)["network"] == {"via": "ethernet"}
+    way.via = "wifi"
+    assert said(made)["network"] == {"via": "wifi"}, "not connected at this moment"
+    network.WLAN.status = lambda self, what: -61
+    assert said(made)["network"] == {"via": "wifi", "rssi": -61}
+
+
 def test_without_the_time_it_has_none():
     made = gateway()
     made.clock.source = clock.NONE
@@ -104,6 +117,7 @@ def test_without_knowing_the_secrets_no_log_leaves():
 
 def test_of_a_secret_within_another_nothing_stays():
     assert report.scrubbed(b"x password1 y\n", {"a": "pass", "b": "password1"}) == ["x *** y"]
+    assert report.scrubbed(b"x 51234 0a0a\n", {"mesh": {"site": 51234, "net": "0a0a"}}) == ["x 51234 ***"]
     assert report.scrubbed(b"half a line", {}) == [] and report.scrubbed(b"\xff\nok\n", {}) == ["ok"]
 
 

@@ -97,6 +97,8 @@ BROKEN = [  # board, path of the problem, a word of what is allowed
     (changed(ESP32, "psram", "quad") | {"psramMb": 4}, "uarts[1].tx", "quad PSRAM"),
     (changed(ESP32, "ladder", {"pin": 13, "idle": 3300}), "ladder.pin", "ADC1"),
     (changed(S3, "ladder", "pin", 2) | {"other": [{"net": "A", "pin": 12, "way": "adc"}]}, "other[0].pin", "ADC1"),
+    (changed(ESP32, "tlsConnections", None), "tlsConnections", "1 without PSRAM"),
+    (changed(ESP32, "tlsConnections", 2), "tlsConnections", "1 without PSRAM"),
     (changed(S3, "uarts", 0, "id", 0), "uarts[0].id", "console"),
     (changed(S3, "uarts", 1, "id", 1), "uarts[1].id", "another than that of uarts[0]"),
     (changed(S3, "uarts", 0, "direction", "de"), "uarts[0].de", "needed where direction is de"),

@@ -115,10 +115,12 @@ def test_the_file_system_has_the_firmware_its_data_and_no_configuration(built, n
     modules = {str(file.relative_to(paths.FIRMWARE).with_suffix("")) for file in paths.FIRMWARE.rglob("*.py")}
     assert {path.removesuffix(".mpy") for path in files if path.endswith(".mpy")} == modules - {"boot", "main"}
     assert {path for path in files if path.endswith(".py")} == {"boot.py", "main.py"}
-    data = {str(file.relative_to(paths.FIRMWARE)) for file in paths.FIRMWARE.rglob("*.json")}
-    assert {path for path in files if path.endswith(".json")} == data | {"board.json"}
-    for path in data:
+    schemas = {str(file.relative_to(paths.FIRMWARE)) for file in paths.FIRMWARE.glob("schema/*.json")}
+    assert {path for path in files if path.endswith(".json")} == schemas | {"board.json"}
+    for path in schemas:
         assert json.loads(files[path]) == json.loads((paths.FIRMWARE / path).read_text())
+    profiles = [json.loads(file.read_text()) for file in sorted(paths.PROFILES.glob("*.json"))]
+    assert [json.loads(line) for line in files["profiles.jsonl"].splitlines()] == profiles
     assert json.loads(files["board.json"]) == boards.for_device(boards.read(name))
 
 
@@ -142,12 +144,39 @@ def test_every_module_has_the_bytecode_of_the_chip_and_loads(built, tmp_path):
     assert len(names) > 60
 
 
-def test_the_gateway_starts_from_what_the_image_holds(built, tmp_path, monkeypatch):
-    firmware = tmp_path / "firmware"
-    for path, data in image.contents((built["nesl-865b"][0] / "vfs.bin").read_bytes()).items():
+def unpacked(folder, firmware):
+    """Write what an image holds to the folder `firmware`; board.json stays that of the desk."""
+    for path, data in image.contents((folder / "vfs.bin").read_bytes()).items():
         if path != "board.json":
             (firmware / path).parent.mkdir(parents=True, exist_ok=True)
             (firmware / path).write_bytes(data)
+
+
+def test_the_firmware_finds_each_profile_in_the_image_and_one_of_the_installers_before_it(built, tmp_path):
+    unpacked(built["esp32-generic"][0], tmp_path)
+    (tmp_path / "profiles").mkdir()
+    mine = json.loads((paths.PROFILES / "orno-we514.json").read_text())
+    for name in ("orno-we514", "my-own"):
+        (tmp_path / "profiles" / f"{name}.json").write_text(json.dumps(mine | {"id": name, "n": "mine"}))
+    known = {file.stem: json.loads(file.read_text()) for file in paths.PROFILES.glob("*.json")}
+    program = (
+        "import json\nfrom gateway import data, scan\n"
+        f"print(json.dumps([data.load('profiles/%s.json' % name)['n'] for name in {sorted(known)}]))\n"
+        "print(json.dumps([row[1] for row in scan.profiles()]))\n"
+        "try: data.load('profiles/eastron.json')\n"
+        "except OSError as error: print(error.errno)\n"
+    )
+    environment = os.environ | {"MICROPYPATH": f"{paths.BOARDS / 'desktop'}:{tmp_path}:.frozen"}
+    done = subprocess.run([interpreter(), "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    loaded, scanned, errno = done.stdout.splitlines()
+    assert json.loads(loaded) == ["mine" if name == "orno-we514" else known[name]["n"] for name in sorted(known)]
+    assert sorted(json.loads(scanned)) == sorted([name for name in known if "probe" in known[name]] + ["my-own"])
+    assert errno == "2"
+
+
+def test_the_gateway_starts_from_what_the_image_holds(built, tmp_path, monkeypatch):
+    firmware = tmp_path / "firmware"
+    unpacked(built["nesl-865b"][0], firmware)
     (tmp_path / "board").mkdir()
     (tmp_path / "board" / "gateway.json").write_text(json.dumps(config("desktop")))
     monkeypatch.setenv("MESHEMS_FIRMWARE", str(firmware))
@@ -177,7 +206,8 @@ def test_only_the_profiles_of_a_configuration_are_taken(base, tmp_path):
     done = run(*words, "--config", tmp_path / "gateway.json")
     assert done.exit_code == 0, done.output
     files = image.contents((tmp_path / "out" / "vfs.bin").read_bytes())
-    assert [path for path in files if path.startswith("profiles/")] == ["profiles/eastron-sdm120.json"]
+    [profile] = files["profiles.jsonl"].splitlines()
+    assert json.loads(profile)["id"] == "eastron-sdm120"
     assert "gateway.json" not in files
 
 
@@ -230,14 +260,14 @@ def test_a_program_too_large_for_its_partition_is_refused_with_both_sizes(tmp_pa
     words = ("--board", "esp32-generic", "--base", tmp_path / "base.bin", "--sha256", sha256)
     done = run(*words, "--out", tmp_path / "out")
     assert done.exit_code == 1
-    assert "factory: found 19003" in done.output and "expected at most 1835008" in done.output
+    assert "factory: found 19003" in done.output and "expected at most 1769472" in done.output
 
 
 @pytest.mark.parametrize(
     "words, status, text",
     [
         (("--board", "raspberry"), 2, "raspberry: no such board; there are desktop"),
-        (("--board", "nesl-865b", "--micropython", "1.2.3"), 1, "no SHA-256 of ESP32_GENERIC_S3-SPIRAM_OCT is known"),
+        (("--board", "nesl-865b", "--micropython", "1.2.3"), 1, "SPIRAM_OCT, expected one of 1.28.0, 1.29.0"),
         (("--board", "nesl-865b", "--base", "/nowhere.bin"), 1, "/nowhere.bin: No such file"),
         (("--board", "nesl-865b", "--sha256", "00"), 2, "found no --base"),
         (("--board", "nesl-865b", "--config", "/nowhere.json"), 1, "/nowhere.json: No such file"),
@@ -256,7 +286,19 @@ def test_help_has_an_example_and_the_table_says_what_is_left(base, tmp_path):
     rows = {line.split()[0]: line.split() for line in done.output.splitlines()}
     assert rows["journal"][1:] == ["0x280000", "(kept)", "1572864"]
     offset, used, room, left = rows["vfs"][1:]
-    assert (offset, int(room)) == ("0x1d0000", 720896) and int(used) + int(left) == int(room) and int(left) > 80000
+    assert (offset, int(room)) == ("0x1c0000", 786432) and int(used) + int(left) == int(room)
+
+
+def test_a_file_system_that_leaves_no_room_for_the_gateways_own_files_is_refused(base):
+    file, sha256 = base["esp32"]
+    board = boards.read("esp32-generic")
+    made = build.Base(file.read_bytes(), "own", "ESP32_GENERIC", file.name)
+    used = build.make(board, made).used
+    board["flash"]["vfs"] = used + build.ROOM
+    assert build.make(board, made).manifest["parts"]
+    board["flash"]["vfs"] -= 4096
+    with pytest.raises(build.BuildError, match=r"found 94208 bytes left, expected at least 98304 .* --config FILE"):
+        build.make(board, made)
 
 
 def test_every_board_has_an_image_whose_hash_is_known():
@@ -270,6 +312,10 @@ def test_every_board_has_an_image_whose_hash_is_known():
     assert build.variant(boards.read("nesl-865b")) == "ESP32_GENERIC_S3-SPIRAM_OCT"
     assert build.variant(boards.read("nesl-865b-v1")) == "ESP32_GENERIC_S3"
     assert build.variant(boards.read("esp32-generic")) == "ESP32_GENERIC"
+    wrover = boards.read("esp32-generic") | {"psram": "quad", "psramMb": 4}
+    assert build.variant(wrover) == "ESP32_GENERIC-SPIRAM"
+    with pytest.raises(build.BuildError, match="found no SHA-256 of ESP32_GENERIC-SPIRAM, expected one of none; "):
+        build.known(wrover, build.DEFAULT)
 
 
 class Site(http.server.BaseHTTPRequestHandler):

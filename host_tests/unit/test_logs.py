@@ -5,16 +5,22 @@ import csv
 import io
 import json
 import random
+import sys
 import zipfile
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from click.testing import CliRunner
+from pyarrow import parquet
 
-from meshems import logs, paths
+from meshems import image, logs, paths
+from meshems.boards import Partition
 from meshems.cli import main
 from test_journal import run
 from test_journal_fixtures import DATA
 
+MS = timedelta(milliseconds=10)
 FIXTURE = DATA / "journal-0.1.0.zip"
 
 
@@ -165,3 +171,53 @@ def test_the_codes_are_those_of_the_firmware():
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "CODES"
     }
     assert tuple(found["CODES"].split()) == logs.CODES
+
+
+def test_parquet_has_the_lines_of_the_csv_with_decimals_and_instants(board):
+    image, file = board / "flash" / "journal.bin", board / "out.parquet"
+    result = call("--image", image, "--format", "parquet", "--output", file, "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["records"], said["first"], said["next"], said["damaged"]) == (1222, 1075, 2297, 0)
+    table = list(csv.DictReader(io.StringIO(call("--image", image).stdout)))
+    rows = parquet.read_table(file).to_pylist()
+    assert len(rows) == len(table) > 1222
+    for row, line in zip(rows, table, strict=True):
+        assert list(row) == list(line)
+        assert (row["value"] is None) == (line["value"] == "")
+        assert row["value"] is None or row["value"] == Decimal(line["value"])
+        assert row["uptime"] == Decimal(line["uptime"]) and str(row["ordinal"]) == line["ordinal"]
+        assert (row["ts"] is None) == (line["ts"] == "")
+        assert row["ts"] is None or abs(row["ts"] - datetime.fromisoformat(line["ts"][:-1] + "0+00:00")) < MS
+
+
+def test_the_whole_flash_of_a_dead_board_has_journal_and_names_in_it(board):
+    journal = (board / "flash" / "journal.bin").read_bytes()
+    names = {file.name: file.read_bytes() for pattern in ("ids.*", "schema*.*") for file in board.glob(pattern)}
+    expected = call("--image", board / "flash" / "journal.bin", "--format", "jsonl").stdout
+    at, size = 0x200000, 0x40000
+    for vfs_row in (True, False):  # a table without `vfs`: the file system takes the rest
+        rows = [Partition("factory", 0, 0, 0x10000, at - 0x10000), Partition("journal", 1, 6, at, len(journal))]
+        rows += [Partition("vfs", 1, 0x83, at + len(journal), size)] if vfs_row else []
+        flash = bytearray(b"\xff" * (at + len(journal) + size))
+        flash[0x8000 : 0x8000 + 0xC00] = image.partition_table(rows)[:0xC00].ljust(0xC00, b"\xff")
+        flash[at : at + len(journal)] = journal
+        flash[at + len(journal) :] = image.filesystem(names, size)
+        (board / "alone").mkdir(exist_ok=True)
+        (board / "alone" / "flash.bin").write_bytes(flash)
+        result = call("--image", board / "alone" / "flash.bin", "--state", board / "alone", "--format", "jsonl")
+        assert result.exit_code == 0 and result.stdout == expected, result.stderr
+    (board / "alone" / "flash.bin").write_bytes(flash[: at + 4096])
+    cut = call("--image", board / "alone" / "flash.bin")
+    assert cut.exit_code == 2 and "found a flash that ends in its journal, expected" in cut.stderr
+
+
+def test_without_pyarrow_it_says_how_to_install_it(board, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = call("--image", board / "flash" / "journal.bin", "--format", "parquet", "--output", board / "out")
+    assert result.exit_code == 2 and "pip install pyarrow==" in result.stderr
+
+
+def test_what_cannot_be_is_told_before_anything_is_read(board):
+    assert "give --port PORT for a board, or --image FILE" in call().stderr
+    assert "give --output FILE" in call("--image", "x", "--format", "parquet").stderr

@@ -11,7 +11,7 @@ import pytest
 from lib import proto
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "northbound"
-KINDS = ("telemetry", "event", "status", "gateway")
+KINDS = ("telemetry", "event", "status", "gateway", "mesh")
 EXAMPLES = sorted(path.name for path in FOLDER.glob("*.example.json"))
 
 

@@ -70,6 +70,13 @@ def test_constants_stay_for_the_compiler():
     assert short(one="_MS = const(5)\nx = _MS")["one"] == "_MS = const(5)\nx = _MS"
 
 
+def test_a_public_constant_stands_as_its_value_wherever_it_is_used():
+    one, two = "FIRST, LAST = range(3, 5)\nALONE = const(7)", "from one import ALONE, LAST\ny = ALONE, LAST"
+    trees = {"one.py": ast.parse(one), "two.py": ast.parse(two)}
+    ship.inline(trees)
+    assert [ast.unparse(tree) for tree in trees.values()] == ["", "y = (7, 4)"]
+
+
 def test_no_two_names_of_one_module_of_the_firmware_become_one():
     sources = {str(file): ast.parse(file.read_text()) for file in sorted(paths.FIRMWARE.rglob("*.py"))}
     copies = {path: ast.parse(ast.unparse(tree)) for path, tree in sources.items()}

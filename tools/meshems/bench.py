@@ -16,6 +16,7 @@ SUITES = {  # name: module with `run(say)`, which yields a Report after each mea
     "base": "meshems.benches.base",
     "bus": "meshems.benches.bus",
     "journal": "meshems.benches.journal",
+    "mesh": "meshems.benches.mesh",
     "uplink": "meshems.benches.uplink",
 }
 
@@ -28,7 +29,7 @@ def _known(ctx: click.Context, parameter: click.Parameter, names: Sequence[str])
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[base|bus|journal|uplink]...", callback=_known)
+@click.argument("names", nargs=-1, metavar="[base|bus|journal|mesh|uplink]...", callback=_known)
 @click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write each figure as one line of JSON."
 )

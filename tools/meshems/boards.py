@@ -215,6 +215,8 @@ def _memory(board: Board) -> Iterator[Problem]:
         yield "psram", json.dumps(board["psram"]), ", ".join(chip.psram)
     if board["chip"] == "desktop":
         return
+    if board["psram"] == "none" and board.get("tlsConnections") != 1:
+        yield "tlsConnections", json.dumps(board.get("tlsConnections")), "1 without PSRAM: no memory for a second"
     for name in ("factory", "vfs"):
         if name not in board["flash"]:
             yield f"flash.{name}", "nothing", "a size in bytes"

@@ -30,7 +30,9 @@ SITE = "https://micropython.org/resources/firmware/"
 KNOWN = Path(__file__).with_name("micropython.json")
 DEFAULT = "1.29.0"
 SCRIPTS = ("boot.py", "main.py")  # MicroPython runs these two as text only
+PACKED = "profiles.jsonl"  # as gateway/data looks for it
 TIMEOUT_S = 30
+ROOM = 96 << 10  # bytes of vfs that a gateway needs for what it keeps there
 BAD = 2  # exit status
 
 Problem = tuple[str, str, str]  # path, found, allowed
@@ -76,8 +78,9 @@ class Built:
 
 def variant(board: boards.Board) -> str:
     """Return which build of MicroPython a board needs."""
-    octal = {"octal": "-SPIRAM_OCT"}.get(board["psram"], "")
-    return {"esp32": "ESP32_GENERIC", "esp32s3": "ESP32_GENERIC_S3" + octal}[board["chip"]]
+    name = {"esp32": "ESP32_GENERIC", "esp32s3": "ESP32_GENERIC_S3"}[board["chip"]]
+    psram = {("esp32", "quad"): "-SPIRAM", ("esp32s3", "octal"): "-SPIRAM_OCT"}  # that of an S3 finds quad PSRAM itself
+    return name + psram.get((board["chip"], board["psram"]), "")
 
 
 def known(board: boards.Board, version: str) -> dict[str, Any]:
@@ -88,8 +91,8 @@ def known(board: boards.Board, version: str) -> dict[str, Any]:
             return row
     there = sorted(row["version"] for row in rows if row["variant"] == variant(board))
     raise BuildError(
-        f"MicroPython {version}: no SHA-256 of {variant(board)} is known, expected one of {', '.join(there)}; "
-        "name one of those with --micropython, or an image of your own with --base FILE --sha256 HASH"
+        f"MicroPython {version}: found no SHA-256 of {variant(board)}, expected one of {', '.join(there) or 'none'}; "
+        "name one of those with --micropython, or an image that you trust with --base FILE --sha256 HASH"
     )
 
 
@@ -173,8 +176,8 @@ def _without_docstrings(source: bytes) -> bytes:
     return ast.unparse(tree).encode() + b"\n"
 
 
-def _small(data: bytes) -> bytes:
-    return json.dumps(json.loads(data), separators=(",", ":"), ensure_ascii=False).encode()
+def _small(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @functools.cache
@@ -192,12 +195,16 @@ def stage(board: boards.Board, profiles: Collection[str] | None = None) -> dict[
     for script in SCRIPTS:
         del files[script.replace(".py", ".mpy")]
         files[script] = _without_docstrings((paths.FIRMWARE / script).read_bytes())
-    for path in list(files):
-        if path.endswith(".json"):
-            files[path] = _small(files[path])
-        if path.startswith("profiles/") and profiles is not None and Path(path).stem not in profiles:
-            del files[path]
-    files["board.json"] = json.dumps(boards.for_device(board), separators=(",", ":"), ensure_ascii=False).encode()
+    packed = []
+    for path in sorted(files):
+        if path.startswith("profiles/"):
+            profile = json.loads(files.pop(path))
+            if profiles is None or profile["id"] in profiles:
+                packed.append(_small({"id": profile["id"]} | profile) + b"\n")
+        elif path.endswith(".json"):
+            files[path] = _small(json.loads(files[path]))
+    files[PACKED] = b"".join(packed)
+    files["board.json"] = _small(boards.for_device(board))
     return dict(sorted(files.items()))
 
 
@@ -222,6 +229,12 @@ def make(board: boards.Board, base: Base | None, profiles: Collection[str] | Non
         vfs = image.filesystem(files, board["flash"]["vfs"])
     except image.ImageError as error:
         raise BuildError(f"{error}; is {base.file} the right image, and flash.vfs of the board large enough?") from None
+    used = image.used(vfs)
+    if len(vfs) - used < ROOM:
+        raise BuildError(
+            f"vfs: found {len(vfs) - used} bytes left, expected at least {ROOM} for what the gateway keeps there; take "
+            f"only the profiles in use with --config FILE, or make flash.vfs of {board['name']} larger"
+        )
     written = {
         "bootloader": image.with_flash_size(bootloader, board["flashMb"]),
         "partition-table": image.partition_table(table), "factory": program, "vfs": vfs,
@@ -244,7 +257,7 @@ def make(board: boards.Board, base: Base | None, profiles: Collection[str] | Non
         "version": base.version, "variant": base.variant, "file": base.file, "sha256": base.sha256,
     }  # fmt: skip
     made = {f"{name}.bin": data for name, data in written.items()}
-    return Built(made, said | {"parts": parts}, image.used(vfs), len(files))
+    return Built(made, said | {"parts": parts}, used, len(files))
 
 
 def summary(built: Built, board: boards.Board) -> list[str]:
@@ -264,9 +277,11 @@ def summary(built: Built, board: boards.Board) -> list[str]:
 
 
 def _base(board: boards.Board, file: Path | None, sha256: str | None, version: str, quiet: bool) -> Base:
+    if file and sha256:  # whatever it is, the hash says that it is meant
+        return from_file(file, {"file": file.name, "variant": variant(board)}, sha256)
     row = known(board, version)
     if file:
-        return from_file(file, row, sha256)
+        return from_file(file, row, None)
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import click
@@ -21,11 +21,15 @@ ELSEWHERE = {  # modules with a click command of the same name; the last file of
     "scan": "meshems.scan",
     "bench": "meshems.bench",
     "logs": "meshems.logs",
+    "mesh": "meshems.meshmap",
     "board": "meshems.boardcmd",
     "build": "meshems.build",
     "catchup": "meshems.catchup",
     "site": "meshems.siteforms",
     "flash": "meshems.flash",
+    "provision": "meshems.provision",
+    "monitor": "meshems.monitor",
+    "console": "meshems.console",
 }
 
 
@@ -46,10 +50,21 @@ class Group(click.Group):
         return super().get_command(ctx, name)
 
 
-def fail(text: str, status: int = 1) -> None:
-    """End the command with one line that says what is wrong and what to do."""
+def fail(text: str, status: int = 1, as_json: bool = False) -> None:
+    """End the command with one line that says what is wrong and what to do; `as_json` on the standard output too."""
+    if as_json:
+        click.echo(json.dumps({"ok": False, "error": text}))
     click.echo(f"meshems: {text}", err=True)
     sys.exit(status)
+
+
+def needed(module: str) -> ModuleType:
+    """Return a module that stands on packages which a demo does not need; ends the command when they are missing."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        fail(f"found no package {error.name}, expected those of requirements/device.txt; `make device` installs them")
+        raise
 
 
 def refuse(file: Path, problems: Sequence[tuple[str, str, str]]) -> None:
@@ -85,23 +100,40 @@ def _uarts(ctx: click.Context, option: click.Parameter, values: Sequence[str]) -
 
 
 @main.command()
-@click.option("--config", required=True, type=click.Path(path_type=Path), help="gateway.json; secrets.json beside it.")
+@click.option("--config", type=click.Path(path_type=Path), help="gateway.json; secrets.json beside it.")
 @click.option("--state", required=True, type=click.Path(path_type=Path), help="The board's memory: made if missing.")
 @click.option("--uart", "uarts", multiple=True, metavar="N=PTY", callback=_uarts, help="The terminal of UART N.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="Stop after so long; else at Ctrl-C or SIGTERM.")
-def run(config: Path, state: Path, uarts: dict[int, str], seconds: float | None) -> None:
+@click.option("--repl", type=click.Path(path_type=Path), metavar="LINK",
+              help="A link to a terminal, made here, with the board's REPL: as a chip's USB port.")  # fmt: skip
+def run(
+    config: Path | None, state: Path, uarts: dict[int, str], seconds: float | None, repl: Path | None
+) -> None:  # fmt: skip
     """One gateway of the real firmware on the desktop board.
 
     \b
     meshems run --config gateway.json --state ./board --uart 1=/tmp/line-1
+    meshems run --state ./board --uart 1=/tmp/line-1 --repl /tmp/pole-07
 
+    With --repl no --config is needed: `meshems provision --port /tmp/pole-07` brings it.
     Its flash is files in the state directory and outlives it. Exit status: 0 stopped in good order, 1 the
     gateway failed, 2 the configuration is refused.
     """
-    from meshems.run import RunError, check
+    from meshems.run import RunError, check, install
     from meshems.run import run as run_gateway
 
     try:
+        if repl:
+            from meshems import terminal
+
+            (state / "flash").mkdir(parents=True, exist_ok=True)
+            if config and not (problems := check(config)):
+                install(config, state)
+            elif config:
+                refuse(config, problems)
+            sys.exit(terminal.run(state, uarts, repl, seconds, click.echo))
+        if not config:
+            raise click.UsageError("give --config FILE, or --repl LINK")
         problems = check(config)
         if problems:
             refuse(config, problems)
@@ -184,12 +216,13 @@ def _spec(file: Path) -> dict[str, Any]:
     "--fault", "faults", multiple=True, metavar="dead:SERIAL@20-40", help="A meter is silent from s 20 to 40."
 )
 @click.option("--kill", "kills", multiple=True, metavar="GATEWAY@30", help="Cut a gateway's power at s 30, for 15 s.")
+@click.option("--mesh", is_flag=True, help="Only the first gateway reaches the broker; the others reach it by radio.")
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="Save the last table as a picture."
 )
 @click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="The gateways and meters of a site.toml.")
 def demo(
-    gateways: int, meters: int, seconds: float | None, faults: Sequence[str], kills: Sequence[str],
+    gateways: int, meters: int, seconds: float | None, faults: Sequence[str], kills: Sequence[str], mesh: bool,
     picture: Path | None, site: Path | None,
 ) -> None:  # fmt: skip
     """Gateways of the real firmware, simulated meters read every 5 s, a broker and a subscriber that counts.
@@ -197,6 +230,7 @@ def demo(
     \b
     meshems demo --gateways 2 --meters 12 --seconds 60
     meshems demo --seconds 90 --fault dead:SN-3@20-40 --kill pole-1@30
+    meshems demo --mesh --gateways 8 --meters 24 --seconds 90 --kill pole-3@30
     meshems demo --site site.toml --seconds 60
 
     A meter is named by its serial or its number in the table, a gateway pole-1, pole-2, ... Ends with
@@ -210,14 +244,14 @@ def demo(
     try:
         if site:
             given = click.get_current_context().get_parameter_source
-            if {given("gateways"), given("meters")} != {ParameterSource.DEFAULT}:
-                raise click.UsageError("--gateways and --meters are those of --site: leave them out")
+            if {given("gateways"), given("meters"), given("mesh")} != {ParameterSource.DEFAULT}:
+                raise click.UsageError("--gateways, --meters and --mesh are those of --site: leave them out")
             from meshems.sitedemo import plan_of
             from meshems.siteforms import good
 
             plan = plan_of(good(site, keys_made=False), seconds, faults, kills)
         else:
-            plan = Plan.of(gateways, meters, seconds, faults, kills)
+            plan = Plan.of(gateways, meters, seconds, faults, kills, mesh)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     try:

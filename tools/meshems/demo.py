@@ -45,7 +45,9 @@ LINE_SHARE = 0.8  # of the cadence that a line's polls may take
 BACK_S = 15.0  # after which what was killed comes back
 READY_S = 10.0
 COMMIT_S = 3.0  # a reading is committed 2 s after it was made
-DRAIN_S = 20.0
+DRAIN_S, MESH_DRAIN_S = 20.0, 90.0
+SPAN_M = 220  # from a pole to the next: what is twice as far away is hardly heard
+AIR_LOSS = 5  # percent of all frames
 LOOK_S = 1.0  # between two looks into the flash images
 TICK_S = 0.1
 COMPLAINTS = 5  # of each gateway, told when the verdict is not good
@@ -101,12 +103,16 @@ class Plan:
     every: int = EVERY_S
     wires: list[Wire] = field(default_factory=list)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a site's gateways, without their outlets
+    mesh: dict[str, dict[str, Any]] = field(default_factory=dict)  # each member: its id, and whether it is a root
 
     @classmethod
     def of(
-        cls, gateways: int, meters: int, seconds: float | None, faults: Sequence[str] = (), kills: Sequence[str] = ()
-    ) -> "Plan":
+        cls, gateways: int, meters: int, seconds: float | None, faults: Sequence[str] = (), kills: Sequence[str] = (),
+        mesh: bool = False,
+    ) -> "Plan":  # fmt: skip
         """Return the plan for the options of the command line; PlanError names the option and what is allowed."""
+        if mesh and gateways < 2:
+            raise PlanError("a mesh has at least 2 gateways")
         if meters < gateways:
             raise PlanError(f"{meters} meters for {gateways} gateways: at least one each")
         names = [f"pole-{i + 1}" for i in range(gateways)]
@@ -116,6 +122,8 @@ class Plan:
             first = -(-gateway * meters // gateways)
             places.append(Place(i + 1, f"SN-{i + 1}", PROFILES[i % len(PROFILES)], names[gateway], i - first + 1))
         plan = cls(names, places, seconds, wires=[Wire(name, name, 0, UART, LINE) for name in names])
+        if mesh:
+            plan.mesh = {name: {"id": i + 1, "root": not i} for i, name in enumerate(names)}
         busy = plan.busy_s()
         if busy > LINE_SHARE * EVERY_S:
             raise PlanError(
@@ -231,6 +239,8 @@ class Fleet:
         for name in plan.gateways:
             (root / name).mkdir()
             (root / name / "gateway.json").write_text(json.dumps(self._config(name, port)))
+            if plan.mesh:
+                self._join(name, port)
         for wire in plan.wires:
             (root / f"{wire.name}.spec").write_text(json.dumps(self._spec(wire)))
 
@@ -240,16 +250,35 @@ class Fleet:
             for p in self.plan.places
             if p.gateway == name
         ]
+        uplink = {"name": OUTLET, "kind": "mqtt", "host": HOST, "port": port, "format": "openami"}
+        member = self.plan.mesh.get(name)
         return {
             "feederId": FEEDER,
             "gatewayId": name,
             "board": "desktop",
             "buses": [{"uart": UART, "baud": LINE.baud, "format": LINE.format}],
             "meters": meters,
-            "uplinks": [{"name": OUTLET, "kind": "mqtt", "host": HOST, "port": port, "format": "openami"}],
+            "uplinks": [] if member and not member["root"] else [uplink],
             "clock": {"ntp": []},
+            **({"mesh": member} if member else {}),
             **self.plan.configs.get(name, {}),
         }
+
+    def _join(self, name: str, port: int) -> None:
+        """Give a gateway its keys and its place on the air: two rows of poles along the feeder."""
+        paths.share_firmware()
+        from lib.mesh import keys
+
+        number, member = self.plan.gateways.index(name), self.plan.mesh[name]
+        secret = bytes(range(32))
+        if not member["root"]:
+            node = keys.node(secret, member["id"])
+            kept = {"site": keys.site(secret), "net": keys.net(secret).hex(), "node": node.hex()}
+        else:
+            kept = {"secret": secret.hex()}
+        (self.root / name / "secrets.json").write_text(json.dumps({"mesh": kept}))
+        air = {"port": port, "x": number // 2 * SPAN_M, "y": number % 2 * SPAN_M, "loss": AIR_LOSS}
+        (self.root / name / "air.json").write_text(json.dumps(air))
 
     def _spec(self, wire: Wire) -> dict[str, Any]:
         places = self.plan.on(wire)
@@ -300,6 +329,12 @@ class Fleet:
             uarts = {wire.uart: str(self.root / f"{wire.name}.tty") for wire in wires}
             self.gateways[name] = Gateway(state, uarts)
             self.gateways[name].start()
+
+    def unplug(self) -> None:
+        """Take the meters out of every gateway's configuration: a silent one would go on making records."""
+        for name in self.plan.gateways:
+            file = self.root / name / "gateway.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), "meters": []}))
 
     def hush(self) -> None:
         """Let every meter fall silent; the terminals stay."""
@@ -429,17 +464,19 @@ class Show:
         return found
 
     def _behind(self, names: Sequence[str]) -> list[str]:
-        """Return which of the gateways have records that were not received yet."""
+        """Return which of the gateways have records that were not received yet, or by mesh not acknowledged."""
         behind = []
         for name in names:
             store = self.fleet.store(name)
-            if not set(range(store.first, store.next)) <= self._received(name):
+            waits = bool(self.fleet.plan.mesh) and store.acked < store.next
+            if waits or not set(range(store.first, store.next)) <= self._received(name):
                 behind.append(name)
         return behind
 
     def _wait_drained(self, names: Sequence[str], least_s: float) -> None:
         began = time.monotonic()
-        while self._signals.count < 2 and time.monotonic() - began < DRAIN_S:
+        limit_s = MESH_DRAIN_S if self.fleet.plan.mesh else DRAIN_S
+        while self._signals.count < 2 and time.monotonic() - began < limit_s:
             for name in names:
                 self.fleet.gateways[name].tick()
             self._look()
@@ -462,9 +499,13 @@ class Show:
             self._wait_drained(names, least_s)
             for name in names:
                 self.fleet.gateways[name].stop()
-            names = self._behind(names)
-            if not names:
+            behind = self._behind(names)
+            if not behind:
                 break
+            if self.fleet.plan.mesh:  # those on the way are needed too
+                self.fleet.unplug()
+            else:
+                names = behind
         self._looked = 0.0
         self._look()
 

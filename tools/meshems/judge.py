@@ -261,7 +261,7 @@ class _Judge:
 
 def _parse(message: Message) -> dict[str, Any] | None:
     """Return the body of a record's message; None for what is no record. ValueError when it is broken."""
-    if message.topic.endswith(("/status", "/gateway/telemetry")):
+    if message.topic.endswith(("/status", "/gateway/telemetry", "/gateway/mesh")):
         return None
     body = json.loads(message.payload, parse_float=Decimal)
     for key in ("ts", "feederId", "gatewayId", "meterSerial", "seq", "registers"):

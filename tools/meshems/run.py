@@ -177,18 +177,23 @@ class Gateway:
         environment["MESHEMS_RESET_CAUSE"] = str(cause)
         environment["PYTHONUNBUFFERED"] = "1"
         environment.update({f"MESHEMS_UART{number}": path for number, path in self._uarts.items()})
-        command = [interpreter(), "-X", f"heapsize={HEAP}", "-c", START]
+        command = [interpreter(), "-X", f"heapsize={HEAP}"]
+        self._spoke.clear()
         try:
-            self._process = subprocess.Popen(
-                command, cwd=self.state, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=in_own_group,
-            )  # fmt: skip
+            self._process = self._switched_on(command, environment)
         except OSError as error:
             raise RunError(f"{command[0]}: {error.strerror}; set MICROPYTHON=/path/to/micropython") from None
-        self._spoke.clear()
-        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
-        self._reader.start()
         self.starts += 1
+
+    def _switched_on(self, command: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+        """Return the process of the interpreter `command` with the firmware in it, whose log is being read."""
+        process = subprocess.Popen(
+            [*command, "-c", START], cwd=self.state, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=in_own_group,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+        self._reader.start()
+        return process
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,46 @@ def say(told):
     print(json.dumps(told))
 
 async def main():
-    echo = await trial.echoes(trial.line(1))
+    echo = await trial.echoes(trial.line(UART))
     say({"echo": echo})
-    await scan.scan(trial.line(1, echo), PORTS, ADDRESSES, scan.profiles(NAMES), say)
+    await scan.scan(trial.line(UART, echo), PORTS, ADDRESSES, scan.profiles(NAMES), say)
 
 asyncio.run(main())
 """
+
+GONE = """
+import json, os
+def gone(path):
+    try:
+        for name in os.listdir(path):
+            os.remove(path + "/" + name)
+        os.rmdir(path)
+    except OSError:
+        pass
+gone("apart/profiles")
+gone("apart")
+print(json.dumps([]))
+"""
+CLEAR = GONE + "os.mkdir('apart')\nos.mkdir('apart/profiles')\n"
+THERE = """
+import json
+from gateway import data
+there = []
+for name in NAMES:
+    try:
+        data.open_data("profiles/%s.json" % name).close()
+        there.append(name)
+    except OSError:
+        pass
+print(json.dumps(there))
+"""
+UARTS = """
+import json
+from gateway import data
+print(json.dumps([row["id"] for row in data.load("board.json")["uarts"]]))
+"""
+APART = "import sys\nsys.path.append('apart')\n"
+SILENCE_S = 60.0  # of a board that asks one meter after the other
 
 Told = dict[str, Any]
 
@@ -169,18 +203,25 @@ def text_of(config: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
-def listen(port: str, ports: list[str], addresses: list[int], names: list[str], files: list[Path]) -> list[Told]:
-    """Return what the firmware's scan says, the last word on each address; shows how far it is on a terminal."""
+def listen(
+    port: str, ports: list[str], addresses: list[int], names: list[str], said: Callable[[str], Iterator[Told]],
+    uart: int = 1,
+) -> list[Told]:  # fmt: skip
+    """Return what the firmware's scan says, the last word on each address; shows how far it is on a terminal.
+
+    `said(program)` runs it where the line is.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     program = PROGRAM.replace("PORTS", repr(ports)).replace("ADDRESSES", repr(addresses)).replace("NAMES", repr(names))
+    program = program.replace("UART", str(uart))
     last: dict[tuple[str, int], Told] = {}
     echo: Told = {"echo": False, "kind": "echo"}
     columns = TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task(port, total=len(ports) * len(addresses))
-        for told in device.said(program, port, files):
+        for told in said(program):
             if "echo" in told:
                 echo |= told
             elif "address" in told:
@@ -188,6 +229,44 @@ def listen(port: str, ports: list[str], addresses: list[int], names: list[str], 
                 here = f"{shown(told['port'])} address {told['address']}"
                 bar.update(task, completed=len(last), description=here)
     return [echo, *last.values()]
+
+
+def bring(board: Any, made: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
+    """Put the profiles that the board has not got into its folder `apart`, for the time of a scan."""
+    from rich.console import Console
+    from rich.progress import track
+
+    board.ask(CLEAR)
+    there = board.ask(THERE.replace("NAMES", repr([profile["id"] for profile in made])))
+    missing = [(profile["id"], file) for profile, file in zip(made, files, strict=True) if profile["id"] not in there]
+    quiet = not sys.stderr.isatty()
+    for name, file in track(missing, "profiles", console=Console(stderr=True), disable=quiet, transient=True):
+        text = json.dumps(json.loads(file.read_bytes()), separators=(",", ":"))
+        board.write(f"apart/profiles/{name}.json", text.encode())
+
+
+def into(site: Path, gateway: str, bus: dict[str, Any], uart: int, meters: list[dict[str, Any]]) -> list[str]:
+    """Write the meters of one bus into a site; return the serials that were new. RunError when it cannot be."""
+    from meshems.site import Site, SiteError, add_meters
+
+    try:
+        whole = Site.load(site)
+        buses = whole.config(gateway)["buses"]
+    except SiteError as error:
+        raise RunError(str(error)) from None
+    except KeyError:
+        known = ", ".join(whole.names) or "none"
+        raise RunError(f"{site}: found no gateway {gateway}, expected one of {known}; add it as [[gateways]]") from None
+    place = next((i for i, row in enumerate(buses) if row["uart"] == uart), None)
+    if place is None:
+        raise RunError(f"{site}: found no bus on UART {uart}, expected one in `buses`; add {{uart = {uart}}}")
+    rows = []
+    for meter in meters:  # what the bus says need not be said again, and what it says otherwise does
+        said = {"baud": bus["baud"], "format": bus["format"], **meter}
+        usual = {"baud": buses[place].get("baud", 9600), "format": buses[place].get("format", "8N1")}
+        row = {key: value for key, value in said.items() if usual.get(key) != value}
+        rows.append({key: value for key, value in row.items() if key != "bus"} | ({"bus": place} if place else {}))
+    return list(add_meters(site, gateway, rows))
 
 
 def _parsed(parse: Any) -> Any:
@@ -216,9 +295,14 @@ def _settings(text: str) -> list[str]:
               help="Look for these alone; may be given again.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: meters, problems, config.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="A gateway.json, made here.")
+@click.option("--device", "on_board", is_flag=True, help="PORT is a board's: scan the line that hangs on its UART.")
+@click.option("--uart", default=1, show_default=True, help="Which UART of the board.")
+@click.option("--site", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
+              help="Write the meters into this site.toml; its comments stay.")  # fmt: skip
+@click.option("--gateway", metavar="ID", help="Whose meters they are there.")
 def scan(
     port: str, addresses: list[int], settings: list[str] | None, names: Sequence[str], as_json: bool,
-    output: Path | None,
+    output: Path | None, on_board: bool, uart: int, site: Path | None, gateway: str | None,
 ) -> None:  # fmt: skip
     """Who is on a serial line: asks every address at every setting, and knows the models by their probes.
 
@@ -226,15 +310,20 @@ def scan(
     meshems scan --port /dev/ttyUSB0
     meshems scan --port /dev/ttyUSB0 --addresses 1-12 --settings 2400N1,9600N1 --output gateway.json
     meshems run --config gateway.json --state ./board --uart 1=/dev/ttyUSB0
+    meshems scan --device --port /dev/ttyACM0 --site site.toml --gateway pole-07
 
-    The firmware's own code asks, at the desk. A setting takes 10 s for 32 addresses, and some 2 s for each meter that
-    is there. Who keeps silent at a register that he has not, instead of saying so, is found with --profile.
+    The firmware's own code asks, at the desk or with --device on the board. A setting takes 10 s for 32 addresses, and
+    some 2 s for each meter that is there. Who keeps silent at a register that he has not, instead of saying so, is
+    found with --profile.
 
     Exit status: 0 all that answered are known, 1 nobody answered, or something is to be looked at (a clash, an unknown
     meter, two meters on one address), 2 wrong usage. What is proposed runs as it stands in any case.
     """
-    from meshems.cli import fail
+    from meshems.cli import fail, needed
 
+    if bool(site) != bool(gateway):
+        raise click.UsageError("give --site FILE and --gateway ID together")
+    new: list[str] = []
     try:
         files = [device.profile_file(name) for name in names] or sorted(paths.PROFILES.glob("*.json"))
         made = []
@@ -250,23 +339,37 @@ def scan(
             fail(f"{output}: is there already; name another file", BAD)
         ports = settings or ports_of(known)
         own = [file for file in files if file.parent.resolve() != paths.PROFILES.resolve()]
-        told = listen(port, ports, addresses, [profile["id"] for profile in known], own)
+        ids = [profile["id"] for profile in known]
+        if on_board:
+            with needed("meshems.remote").Session(port) as board:
+                there = board.ask(UARTS)
+                if uart not in there:
+                    raise RunError(f"{port}: found the UARTs {there} on this board, expected {uart}; give --uart")
+                bring(board, made, files)
+                told = listen(port, ports, addresses, ids, lambda program: board.said(APART + program, SILENCE_S), uart)
+                board.ask(GONE)
+        else:
+            told = listen(port, ports, addresses, ids, lambda program: device.said(program, port, own))
         findings = Findings(told[1:], len(addresses))
         findings.name()
         config = findings.config(told[0]["echo"])
         if output:
             output.write_text(text_of(config))
+        if site and findings.meters:
+            new = into(site, str(gateway), config["buses"][0], uart, config["meters"])
     except RunError as error:
-        fail(str(error), BAD)
+        fail(str(error), BAD, as_json)
     except OSError as error:
-        fail(f"{error.filename or port}: {error.strerror or error}", BAD)
+        fail(f"{error.filename or port}: {error.strerror or error}", BAD, as_json)
     if as_json:
         meters = [{key: value for key, value in meter.items() if key != "read"} for meter in findings.meters]
         found = {"port": port, "settings": [shown(port) for port in ports], "meters": meters,
                  "problems": findings.problems, "config": config}  # fmt: skip
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(found | ({"site": str(site), "new": new} if site else {})))
     else:
-        _show(port, findings, config, output, {profile["id"]: profile["n"] for profile in made})
+        _show(port, findings, config, output or site, {profile["id"]: profile["n"] for profile in made})
+        if site and findings.meters:
+            click.echo(f"{site}: {len(new)} new meters of {gateway}{': ' if new else ''}{', '.join(new)}")
     sys.exit(LOOK if findings.problems or not findings.meters else 0)
 
 
@@ -295,7 +398,7 @@ def _show(
         click.echo(f"{port}: nobody answers; look at A and B, at the meters' supply and at their settings")
     if findings.meters and not all(meter["read"] for meter in findings.meters):
         click.echo("Serials in brackets are made up: write those of the type plates instead.")
-    if findings.meters and output:
+    if findings.meters and output and output.suffix == ".json":
         click.echo(f"{output}: written; `meshems run --config {output} --state ./board --uart 1={port}` runs it")
-    elif findings.meters:
+    elif findings.meters and not output:
         click.echo("\ngateway.json:\n" + text_of(config), nl=False)

@@ -94,12 +94,11 @@ def _integers(tree: ast.Module) -> dict[str, int]:
 
 
 def _parts(node: ast.expr, calls: tuple[str, ...]) -> list[ast.expr]:
-    """Return the expressions side by side in `node`; const(1) is 1, and range(3) is 0, 1, 2."""
+    """Return the expressions side by side in `node`; const(1) is 1, and range(1, 4) is 1, 2, 3."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in calls:
-        [value] = node.args
         if node.func.id == "const":
-            return [value]
-        return [ast.Constant(n) for n in range(ast.literal_eval(value))]
+            return node.args
+        return [ast.Constant(n) for n in range(*map(ast.literal_eval, node.args))]
     return node.elts if isinstance(node, ast.Tuple) else [node]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meshems import boards, keys, paths
+from meshems import boards, paths
 from meshems.run import is_der
 from meshems.tomllines import line_of, lines
 
@@ -366,6 +366,9 @@ def _is_root(config: Values) -> bool:
 
 def _mesh_keys(secret: bytes, mesh: Values) -> Values:
     """Return the mesh part of a secrets.json: the site's secret at a root, elsewhere only what was made of it."""
+    paths.share_firmware()
+    from lib.mesh import keys
+
     ident = mesh.get("id")
     if mesh.get("root") is True:
         return {"secret": secret.hex()}

@@ -38,6 +38,8 @@ def plan_of(site: Site, seconds: float | None, faults: Sequence[str] = (), kills
         raise PlanError(f"{site.file}: found a line whose meters need {busy:.0f} s, expected at most "
                         f"{LINE_SHARE * PERIODS[-1]:.0f} s: give them more buses, or more baud")  # fmt: skip
     plan.every = fitting[0]
+    members = {name: site.config(name)["mesh"] for name in site.names if "mesh" in site.config(name)}
+    plan.mesh = {name: {"id": mesh["id"], "root": mesh.get("root", False)} for name, mesh in members.items()}
     plan.configs = {name: _at_the_desk(site.config(name), plan.every) for name in site.names}
     return plan.with_events(faults, kills)
 

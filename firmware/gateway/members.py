@@ -1,0 +1,165 @@
+"""What a root knows of each member: who it is, what its numbers stand for, and what it has told last.
+
+All of it is asked for again when it is not known; only which id is which gateway is kept on flash: a member that claims
+to be another one is refused, so that a stolen pole cannot speak for a second.
+"""
+import json
+
+from micropython import const
+
+from gateway.batches import LAYOUT, REPORT, TABLE
+from lib import twin
+
+_MOST = const(256)
+_JOINED = const(4)  # messages of a member that are put together at a time
+_KEPT = const("members")
+
+
+class Member:
+    """One member; `serial`, `columns` and `every` are those of gateway/records.Names and of its meters.
+
+    `versions` count what was told: status, table, report. `missing`: the layout that was looked for in vain.
+    """
+
+    feeder = gateway = None
+    firmware = ""
+    problems = heard = 0
+    online = False
+    trusted = False
+    asked = missing = None
+    again = None  # the couriers for whom it sends again, and `again_at`, the uptime ms of its last sign of that
+    again_at = 0
+
+    def __init__(self, ident, texts):
+        self.id = ident
+        self.every = {}
+        self._serials = []
+        self.table = self.report = b"", None  # as it came, and when
+        self._columns = {}
+        self._texts = texts
+        self._parts = {}
+        self.versions = [0, 0, 0]
+
+    def topic(self):
+        """Return what each of its topics begins with."""
+        return "openami/v1/%s/%s" % (self.feeder, self.gateway)
+
+    def serial(self, slot):
+        """Return the serial that owns `slot`; None for one that is not known."""
+        return self._serials[slot - 1] if 0 < slot <= len(self._serials) else None
+
+    def columns(self, number):
+        """Return the layout of schema `number`; None, and `missing` is it, when it is not known."""
+        if number not in self._columns:
+            self.missing = number
+            return None
+        return self._columns[number]
+
+    def join(self, number, part, last, text):
+        """Return a message when its last missing part has come, else None."""
+        if not last:
+            return text
+        if part > last:
+            return None
+        if number not in self._parts:
+            if len(self._parts) == _JOINED:
+                del self._parts[min(self._parts)]
+            self._parts[number] = [None] * (last + 1)
+        parts = self._parts[number]
+        if part < len(parts):
+            parts[part] = bytes(text)
+        return None if None in parts else b"".join(parts)
+
+    def done(self, number):
+        """Forget the parts of a message."""
+        self._parts.pop(number, None)
+
+    def named(self, lines):
+        """Take serials and cadences, a line each."""
+        self._serials = [line.split(" ")[0] for line in lines]
+        self.every = {slot + 1: int(line.split(" ")[1]) for slot, line in enumerate(lines)}
+        self.versions[0] += 1
+
+    def take(self, kind, data, now, utc, number):
+        """Take the layout `number`, a table or a report, at uptime `now`; IndexError or ValueError when it is none."""
+        if kind == LAYOUT:
+            text = bytes(data).decode()
+            for line in text[1:].split("\n"):
+                obis, unit, exponent = line.split(" ")
+                if '"' in line or "\\" in line or not -30 < int(exponent) < 30:
+                    raise ValueError("layout")
+            for known in self._texts:  # poles with the same meters share the text
+                if known == text:
+                    text = known
+                    break
+            else:
+                self._texts.append(text)
+            self._columns[number] = text
+        elif kind == TABLE:
+            self.table = bytes(data), utc
+            self.trusted = bool(data[0] & 1)
+            self.versions[1] += 1
+            self.online = True
+            self.versions[0] += 1
+        elif kind == REPORT:
+            self.report = bytes(data), utc
+            self.versions[2] += 1
+
+    def silent(self):
+        """Take that it was not heard for long."""
+        self.online = False
+        self.versions[0] += 1
+
+
+class Members:
+    """All of them, at most 256: `all` by id."""
+
+    def __init__(self):
+        self.all = {}
+        self._texts = []
+        kept = twin.load(_KEPT)
+        self._pinned = json.loads(kept) if kept else {}  # id as text: "feeder/gateway"
+
+    def add(self, ident):
+        """Return the member of this id, made when need be; None when there is no room."""
+        if ident not in self.all and len(self.all) < _MOST:
+            self.all[ident] = Member(ident, self._texts)
+        return self.all.get(ident)
+
+    def claim(self, ident, member, data):
+        """Take who a member is: feeder, gateway, firmware, problems, then its meters; return what it must not claim."""
+        try:
+            feeder, gateway, firmware, problems, *meters = bytes(data).decode().split("\n")
+            name = feeder + "/" + gateway
+            key = str(ident)
+            if self._pinned.get(key, name) != name:
+                return name
+            for word in [feeder, gateway, firmware.replace("+", "")] + [line.split(" ")[0] for line in meters]:
+                if not _good(word):
+                    return "nobody"
+            for other in self._pinned:
+                if other != key and self._pinned[other] == name:
+                    return name
+            for other in self.all.values():
+                if other is not member and other.gateway == gateway and other.feeder == feeder:
+                    return name
+            problems = int(problems)
+            member.named(meters)
+        except (IndexError, ValueError):
+            return "nobody"
+        if key not in self._pinned:
+            self._pinned[key] = name
+            try:
+                twin.save(_KEPT, json.dumps(self._pinned).encode())
+            except OSError:
+                pass  # it holds until the next reset
+        member.feeder, member.gateway, member.firmware, member.problems = feeder, gateway, firmware, problems
+        return None
+
+
+def _good(name):
+    """Return whether a name may stand in a topic."""
+    for letter in name:
+        if not (letter.isalpha() or letter.isdigit() or letter in "._-"):
+            return False
+    return 0 < len(name) < 33

@@ -1,0 +1,57 @@
+"""Sends records of a pole's journal again, because an outlet of the root was away: loaded when a root asks.
+
+Batches like any others, of another kind. After so many, and at the end, all of them acknowledged, a mark says how far
+that went, so that a root that loses its power asks for the rest only.
+"""
+import struct
+
+from micropython import const
+
+from gateway.batches import AGAIN, Writer
+from gateway.replay import Replay
+
+_MARK = const(64)  # batches
+
+
+class Resend:
+    """From `begin` on, up to what was sent in any case when it was asked for; `step` queues the next batch."""
+
+    def __init__(self, pole, journal, names, dating, epoch, room, begin):
+        self._pole = pole
+        self._epoch = epoch
+        self._end = pole.place
+        self._replay = Replay(journal, names, dating, begin)
+        self._writer = Writer(epoch, room)
+        self._held = False
+        self._count = 0
+        self._over = begin >= self._end
+
+    async def step(self):
+        """Queue a batch or a mark, when nothing of it is on the way; return whether that was the last."""
+        if self._pole.again:
+            return False
+        if self._over:
+            self._mark(1)
+            return True
+        if self._count == _MARK:
+            self._count = 0
+            self._mark(0)
+            return False
+        self._count += 1
+        writer = self._writer
+        while True:
+            record = self._replay
+            if not self._held and not await record.next() or record.ordinal >= self._end:
+                self._over = True
+                break
+            record.gap = None
+            self._held = not writer.put(record)
+            if self._held:
+                break
+        if writer.count:
+            self._pole.cut(AGAIN, writer.take())
+        return False
+
+    def _mark(self, last):
+        after = self._end if last else self._writer.after
+        self._pole.cut(AGAIN, struct.pack(">HIB", self._epoch, after, last))

@@ -1,0 +1,331 @@
+"""Poles and a root: what is committed on a pole arrives at every outlet, whoever loses its power when."""
+import asyncio
+import json
+
+from fake_mesh import Site
+from gateway import bridge as bridge_module
+from gateway import clock, members, root
+from gateway.batches import IDENTITY, LAYOUT, RECORDS, REPORT, TABLE
+from gateway.replay import Dating, Replay
+from lib.mesh import counts
+
+TIMEOUT = {
+    "test_what_a_pole_stores_is_published_as_by_itself": 240,
+    "test_the_cursor_waits_for_the_acknowledgement_of_the_last_outlet": 240,
+    "test_an_outlet_whose_connection_breaks_gets_what_it_has_not_acknowledged": 240,
+    "test_nothing_is_lost_whoever_loses_its_power": 240,
+    "test_a_record_longer_than_a_frame_goes_in_parts": 240,
+    "test_a_broker_that_takes_nothing_holds_the_poles_and_nothing_grows": 240,
+    "test_what_a_member_tells_of_itself_is_retained": 240,
+    "test_a_pole_without_a_clock_gets_the_time_and_sends_what_waited": 240,
+    "test_the_clock_is_set_by_the_mesh_only_when_that_knows_better": 240,
+    "test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows": 240,
+    "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": 240,
+    "test_a_root_follows_the_access_point_to_another_channel": 240,
+    "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
+    "test_what_is_not_as_it_should_be_is_an_event": 240,
+    "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
+}
+HEAP = {
+    "test_a_root_follows_the_access_point_to_another_channel": "4M",
+    "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
+    "test_what_is_not_as_it_should_be_is_an_event": "4M",
+    "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
+    "test_what_a_pole_stores_is_published_as_by_itself": "4M",
+    "test_the_cursor_waits_for_the_acknowledgement_of_the_last_outlet": "4M",
+    "test_an_outlet_whose_connection_breaks_gets_what_it_has_not_acknowledged": "4M",
+    "test_nothing_is_lost_whoever_loses_its_power": "4M",
+    "test_a_record_longer_than_a_frame_goes_in_parts": "4M",
+    "test_a_broker_that_takes_nothing_holds_the_poles_and_nothing_grows": "4M",
+    "test_what_a_member_tells_of_itself_is_retained": "4M",
+    "test_a_pole_without_a_clock_gets_the_time_and_sends_what_waited": "4M",
+    "test_the_clock_is_set_by_the_mesh_only_when_that_knows_better": "4M",
+    "test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows": "4M",
+    "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": "4M",
+}
+
+
+def all_there(site, number=0):
+    client = site.client(number)
+    return all(set(pole.seqs()) <= set(client.seqs(pole.name)) for pole in site.poles)
+
+
+async def test_what_a_pole_stores_is_published_as_by_itself():
+    site = Site()
+    pole, client = site.poles[0], site.client()
+    pole.read(5)
+    pole.read(3, [1, None], slot=2)
+    pole.recorder.event(0, "restarted", 0, 2, {"boot": 1, "cause": 1})
+    pole.recorder.lost(2)
+    pole.recorder.commit()
+    await site.until(lambda: all_there(site))
+    replay = Replay(pole.journal, pole.names, Dating(pole.journal, pole.clock, 1), 0)
+    northbound = pole.straight()
+    wanted = []
+    while await replay.next():
+        topic, payload = northbound.message(replay, (replay.unix_ms, 10))
+        wanted.append((topic, json.loads(bytes(payload))))
+    for _, body in client.got + wanted:
+        body.pop("late", None)  # forming a mesh takes longer than two intervals here
+    assert client.got == wanted and len(wanted) == 10
+    site.end()
+
+
+async def test_the_cursor_waits_for_the_acknowledgement_of_the_last_outlet():
+    site = Site(outlets=("operator", "owner"))
+    pole = site.poles[0]
+    site.client(1).answers = False
+    pole.read(4)
+    await site.until(lambda: all_there(site) and all_there(site, 1))
+    await asyncio.sleep_ms(1500)
+    assert pole.bridge.place == 0 and len(site.root.bridge.queue) > 0
+    site.client(1).answers = True
+    site.client(1).answer()
+    await site.until(lambda: pole.bridge.place == 4 and not site.root.bridge.queue)
+    pole.bridge.keep(True)
+    assert pole.journal.cursor(1) == 4
+    site.end()
+
+
+async def test_an_outlet_whose_connection_breaks_gets_what_it_has_not_acknowledged():
+    site = Site()
+    pole, client = site.poles[0], site.client()
+    client.answers = False
+    pole.read(4)
+    await site.until(lambda: all_there(site))
+    client.lose()
+    client.got.clear()
+    client.kept.clear()
+    await asyncio.sleep_ms(100)
+    client.answers = True
+    client.back()
+    await site.until(lambda: all_there(site) and pole.bridge.place == 4)
+    assert "openami/v1/f/pole-1/status" in client.kept, "what is retained is said on each connection"
+    site.end()
+
+
+async def test_nothing_is_lost_whoever_loses_its_power():
+    site = Site(poles=2)
+    one, other = site.poles
+    for _ in range(3):
+        one.read(3)
+        other.read(2)
+        await asyncio.sleep_ms(700)
+        one.kill()
+        await asyncio.sleep_ms(200)
+        one.start()
+        other.read(2)
+        site.root.kill()
+        await asyncio.sleep_ms(200)
+        site.root.start()
+    await site.until(lambda: all_there(site) and one.bridge.place == 9 and other.bridge.place == 12)
+    for pole in site.poles:
+        bodies = {}
+        for topic, body in site.client().got:
+            if "/%s/" % pole.name in topic:
+                body.pop("late", None)
+                assert bodies.setdefault(body["seq"], body) == body, "one seq, one content"
+    site.end()
+
+
+async def test_a_record_longer_than_a_frame_goes_in_parts():
+    site = Site()
+    pole = site.poles[0]
+    pole.layouts[1] = "".join(["\n1.8.%d kWh -3" % i for i in range(60)])
+    pole.read(2, [123456789 + i for i in range(60)])
+    await site.until(lambda: all_there(site) and pole.bridge.place == 2)
+    assert len(site.client().got[1][1]["registers"]) == 61
+    site.end()
+
+
+async def test_a_broker_that_takes_nothing_holds_the_poles_and_nothing_grows():
+    site = Site(poles=3)
+    client = site.client()
+    await site.until(lambda: "openami/v1/f/pole-3/status" in client.kept)
+    client.answers = False
+    for pole in site.poles:
+        pole.read(400)
+    await asyncio.sleep_ms(4000)
+    assert len(site.root.bridge.queue) <= 32
+    assert all(len(pole.bridge._parts) <= 4 and len(pole.bridge._way) < 30 for pole in site.poles)
+    assert not any(pole.bridge.place for pole in site.poles)
+    site.end()
+
+
+async def test_what_a_member_tells_of_itself_is_retained():
+    site = Site()
+    client = site.client()
+    await site.until(lambda: "openami/v1/f/pole-1/gateway/mesh" in client.kept)
+    await site.until(lambda: client.kept.get("openami/v1/f/pole-1/status", {}).get("state") == "online")
+    status = client.kept["openami/v1/f/pole-1/status"]
+    assert status["network"] == "mesh" and status["clock"] == "ok" and status["configProblems"] == 0
+    await site.until(lambda: client.kept["openami/v1/f/pole-1/gateway/mesh"]["parent"] == 100)
+    table = client.kept["openami/v1/f/pole-1/gateway/mesh"]
+    assert table["id"] == 1 and table["root"] == 100 and table["hops"] == 1 and table["neighbours"][0]["rssi"] == -60
+    own = client.kept["openami/v1/f/root-100/gateway/mesh"]
+    assert own["isRoot"] is True and "openami/v1/f/root-100/status" not in client.kept
+    member = site.root.bridge.members.all[1]
+    member.heard -= 970000
+    site.root.bridge.look(clock.uptime_ms())
+    await site.until(lambda: client.kept["openami/v1/f/pole-1/status"] == {"state": "offline"})
+    site.end()
+
+
+async def test_a_pole_without_a_clock_gets_the_time_and_sends_what_waited():
+    site = Site(knows=False)
+    pole = site.poles[0]
+    pole.read(3)
+    await site.until(lambda: pole.clock.source == clock.MESH)
+    pole.read(1)
+    await site.until(lambda: all_there(site))
+    (_, first), (_, last) = site.client().got[0], [one for one in site.client().got if "registers" in one[1]][-1]
+    assert last["tsSrc"] == "mesh" and first["ts"].startswith("2026-06-22T14:3")
+    assert "mesh_hour" in pole.nvs.kept
+    site.end()
+
+
+async def test_the_clock_is_set_by_the_mesh_only_when_that_knows_better():
+    site = Site()
+    bridge, now = site.poles[0].bridge, site.poles[0].clock
+    ms = now.now()[0] - 1577836800000
+    bridge.time(ms + 50000, 120, 1)
+    assert now.sets == [], "NTP within 10 ms stands"
+    now.source, now._bound = clock.RTC, 5000
+    bridge.time(ms + 2000, 120, 1)
+    assert len(now.sets) == 1 and now.source == clock.MESH
+    bridge.time(ms + 2000, 120, 1)
+    assert len(now.sets) == 1, "flash is not written for nothing"
+    bridge.time(ms + 9000, 120, 2)
+    assert len(now.sets) == 2, "a step"
+    bridge.time(5, 120, 3)
+    assert len(now.sets) == 3 or now.now()[0] > 1700000000000
+    site.end()
+
+
+class Any:
+    def __init__(self, **more):
+        for name in more:
+            setattr(self, name, more[name])
+
+
+def test_a_member_is_believed_one_name_and_no_two_have_the_same():
+    all = members.Members()
+    one, other = all.add(1), all.add(2)
+    said = b"f\npole-1\n0.1.0\n0\nSN-1 60"
+    assert all.claim(1, one, said) is None and one.serial(1) == "SN-1" and one.every == {1: 60}
+    assert all.claim(2, other, said) == "f/pole-1" and other.gateway is None
+    assert all.claim(1, one, said.replace(b"pole-1", b"pole-9")) == "f/pole-9" and one.gateway == "pole-1"
+    again = members.Members()
+    assert again.claim(2, again.add(2), said) == "f/pole-1", "after a restart too"
+    for wrong in (b"", b"f", b"f\npole/2\n0.1.0\n0", b"f\npole-2\n\"\n0", b"f\npole-2\n0.1\n0\nSN+1 60",
+                  b"f\npole-2\n0.1\nx", b"f\npole-2\n0.1\n0\nSN-1", b"\xff\xfe"):  # fmt: skip
+        assert all.claim(2, other, wrong) == "nobody" and other.gateway is None
+
+
+async def test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows():
+    site = Site()
+    bridge, client = site.root.bridge, site.client()
+    site.poles[0].read(1)
+    await site.until(lambda: all_there(site))
+    seed = 7
+    kinds = (RECORDS, IDENTITY, LAYOUT, REPORT, TABLE, 99)
+    for number in range(1, 3000):
+        seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
+        payload = bytes([(seed >> (i % 23)) * (i + 7) & 255 for i in range(seed % 180)])
+        if seed & 1024:
+            payload = b"\0" + payload
+        bridge.received(1, number, kinds[seed % 6], memoryview(payload))
+        if not number % 50:
+            await asyncio.sleep_ms(1)
+    await asyncio.sleep_ms(200)
+    site.poles[0].read(2)
+    await site.until(lambda: all_there(site))
+    member = bridge.members.all[1]
+    assert len(member._parts) <= 4 and len(bridge.queue) <= 32 and member.gateway == "pole-1"
+    assert not site.root.health.died and client.got
+    site.end()
+
+
+async def test_a_root_without_a_broker_lets_the_poles_keep_what_they_have():
+    site = Site()
+    await site.until(lambda: "openami/v1/f/pole-1/status" in site.client().kept)
+    site.client().lose()
+    site.root.bridge._up_at = clock.uptime_ms() - 31000
+    site.root.bridge.look(clock.uptime_ms())
+    site.poles[0].read(3)
+    await asyncio.sleep_ms(2500)
+    assert site.poles[0].bridge.place == 0
+    site.client().back()
+    site.root.bridge.look(clock.uptime_ms())
+    await site.until(lambda: all_there(site) and site.poles[0].bridge.place == 3)
+    site.end()
+
+
+async def test_a_root_follows_the_access_point_to_another_channel():
+    site = Site()
+    node, air = site.root.bridge.node, site.root.air
+    await site.until(lambda: node.routes.root)
+    tuned = []
+    air.tune = tuned.append
+    air.channel = 11
+    site.root.bridge.look(clock.uptime_ms())
+    await site.until(lambda: node.channel.at == 11)
+    assert tuned == [11]
+    site.end()
+
+
+async def test_no_route_for_ten_minutes_is_told_and_its_end_too():
+    site = Site()
+    bridge, told = site.poles[0].bridge, []
+    await site.until(lambda: bridge.node.routes.root)
+    bridge.recorder.event = lambda slot, code, severity, state, detail: told.append((code, detail))
+    now = clock.uptime_ms()
+    bridge.look(now)
+    bridge.look(now + 700000)
+    assert told == []
+    bridge.node.routes.root = 0
+    bridge.look(now + 1200000)
+    bridge.look(now + 1310000)
+    bridge.look(now + 1320000)
+    assert told == [("network_down", {"via": "mesh", "reason": "no route"})]
+    bridge.node.routes.root = 100
+    bridge.look(now + 1330000)
+    assert told[1:] == [("network_up", {"via": "mesh"})]
+    site.end()
+
+
+async def test_what_is_not_as_it_should_be_is_an_event():
+    site = Site()
+    bridge, told = site.poles[0].bridge, []
+    bridge.recorder.event = lambda slot, code, severity, state, detail: told.append((code, detail))
+    for code in range(counts.KINDS):
+        bridge.event(code, code)
+    assert [one[0] for one in told] == ["mesh_trouble"] * 13
+    assert told[counts.FORGED][1] == {"what": "forged", "member": counts.FORGED}
+    assert told[counts.DUPLICATE][1]["what"] == "duplicate" and told[counts.TIME][1]["what"] == "time"
+    site.end()
+
+
+async def test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored():
+    site = Site()
+    pole, resets = site.poles[0], []
+    pole.air.crowded = lambda: True
+    bridge_module.machine = Any(reset=lambda: resets.append(pole.journal.next))
+    pole.recorder.reading(clock.uptime_ms(), 1, 1, [1, 2])
+    pole.bridge.look(500000)
+    assert resets == []
+    pole.bridge.look(700000)
+    assert resets == [2], "the reading, and that there is no route"
+    site.end()
+
+
+def test_numbers_of_commands_grow_over_a_restart_and_without_the_time():
+    from fake_mesh import Clock, Nvs
+
+    nvs = Nvs()
+    one = root.Root(Clock(True), None, nvs, ("f", "g"), [], [])
+    first = one.ident()
+    assert first > 70000000, "seconds since 2024"
+    assert one.ident() == first + 1
+    blind = root.Root(Clock(False), None, nvs, ("f", "g"), [], [])
+    assert blind.ident() == first + 2
