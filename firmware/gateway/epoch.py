@@ -9,7 +9,6 @@ import os
 from micropython import const
 
 from gateway import log
-from gateway.ids import UNTOLD
 from gateway.records import RECORDS
 from lib import once, varint
 
@@ -63,6 +62,8 @@ def epoch(nvs, ids, journal, recorder, uplinks):
     A journal that is empty gets a new one. So does one whose records were not numbered by these ids (docs/records.md):
     they are given up, since nobody can tell whose they are, and an event for each outlet says so.
     """
+    from gateway.ids import UNTOLD  # loaded at the start; `lasted` is called later
+
     known = _kept(nvs, "epoch")
     told = known if ids.epoch == UNTOLD else ids.epoch
     foreign = ids.epoch is None or known not in (None, told)

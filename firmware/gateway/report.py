@@ -6,6 +6,7 @@ It is not stored and has no `seq`: the next one says more. Its schema is docs/no
 """
 import gc
 import json
+import sys
 
 import esp32
 import machine
@@ -28,7 +29,10 @@ def message(outlet):
     outlet.report_at = clock.uptime_ms() + gateway.report_ms
     northbound._at = 0
     put = northbound._put
+    loaded = [name for name in ("gateway.data", "lib.twin") if name not in sys.modules]  # with the next one
     mark, secrets = once.call("gateway.parsed", "kept")
+    for name in loaded:
+        once.forget(name)
     now = gateway.clock.now()
     put('{"schemaVersion":"0.1",')
     if now:

@@ -43,7 +43,7 @@ class Outlet:
         self._clock = now
         self._recorder = recorder
         self._archive = archive
-        self._told = 0  # the ordinal after the newest gap that an event has told of
+        self._told = ()  # the gaps that events have told of and nothing behind was acknowledged: (first, after)
         self._problems = problems  # of the newest configuration, when it was refused
         self.client = MQTTClient(
             self.root.replace("/", "-"), config["host"], config.get("port"),

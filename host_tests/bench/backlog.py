@@ -14,7 +14,6 @@ from lib import twin
 EVERY_MS = 60000
 
 gateway = caught.gateway()
-gateway.recorder._rows.clear()  # the event of a start: this gateway never runs
 meters = [meter for bus in gateway.buses for meter in bus.meters]
 codes = []  # of each meter: the OBIS codes of its values
 for meter in meters:

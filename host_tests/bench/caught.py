@@ -20,8 +20,13 @@ def _make(*args):
 
 def main(run):
     """Let app.main() build the gateway and hand its coroutine to `run`."""
+
+    def first(coroutine):
+        asyncio.run = lambda end: end.close()  # what comes after it, the gateway's end, is not run
+        return run(coroutine)
+
     app.Gateway = _make
-    asyncio.run = run
+    asyncio.run = first
     try:
         app.main()
     finally:

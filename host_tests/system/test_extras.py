@@ -44,7 +44,7 @@ def stored(pole):
     """Return the rows of `meshems logs` of the journal as it is."""
     image = pole.state / "flash/journal.bin"
     names = Names.beside(image)
-    records = Store(read(image), names).records()
+    records = Store(read(image)[0], names).records()
     return [[str(field) for field in row] for record in records for row in rows(record, names)]
 
 

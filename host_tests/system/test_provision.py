@@ -14,7 +14,7 @@ import serial
 from meshems import provisioning
 from meshems.benches.uplink_certs import Authority
 from meshems.provisioning import Plan, Refused, carry_out
-from meshems.remote import RemoteError
+from meshems.remote import RemoteError, Session
 from mosquitto import Broker
 from repl_board import METERS, Cut, ReplBoard, command, in_force, metered, quiet
 from subscriber import Subscriber
@@ -143,6 +143,30 @@ def test_pulled_at_any_write_it_leaves_the_old_configuration_or_the_new_one_whol
     assert set(outcomes[:first]) == {"cut old"} and "cut old" not in outcomes[first:]
 
 
+def test_what_was_put_into_force_before_a_power_cut_lands_before_anything_is_written_over_it(tmp_path, board):
+    old, new, third = (Plan.of_files(files(tmp_path / mark, mark)) for mark in ("old", "new", "third"))
+    carry_out(old, board.port, quiet, test=False)
+    for name, data in new.files.items():  # as incoming.take leaves it when the power goes in the middle of its landing
+        (board.state / ("new." + name)).write_bytes(data)
+    (board.state / "new.secrets.json").rename(board.state / "secrets.json")
+    (board.state / "incoming").write_text("\n".join(new.files))
+    (board.state / "new.left.der").write_bytes(b"of an earlier call")
+    write, wrote = Session.write, []
+
+    def broken(session, path, data, *more):
+        wrote.append(path)
+        write(session, path, data[:9], *more)
+        raise RemoteError("the cable is out")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "write", broken)
+        with pytest.raises(RemoteError, match="the cable is out"):
+            carry_out(third, board.port, quiet, test=False, replace=True)
+    board.power_cut()
+    assert wrote == ["new.gateway.json"] and mark_of(board.state) == "new"
+    assert not (board.state / "new.left.der").exists()
+
+
 def test_a_line_that_is_hung_up_is_told_with_what_to_do(tmp_path, board):
     config = files(tmp_path / "desk", "new")
     with Cable(board.port, tmp_path / "cable", 2000) as cable:
@@ -213,7 +237,7 @@ def test_a_port_that_is_in_use_is_told_with_who_to_ask(tmp_path, board):
 
 def test_a_port_that_is_not_there_is_told(tmp_path):
     status, _, err = command("provision", "--config", files(tmp_path / "desk", "new"), "--port", tmp_path / "none")
-    assert status == 2 and "none: no such serial port" in err
+    assert status == 2 and "none: no such serial port" in err and "meshems run --state ./board --repl" in err
 
 
 def test_another_board_than_the_one_that_is_meant_is_left_alone(tmp_path, board):
@@ -312,8 +336,6 @@ def test_the_self_test_connects_with_tls_and_tells_of_a_broker_that_is_another(t
 
 
 def test_a_session_that_breaks_off_ends_by_the_watchdog(tmp_path, board):
-    from meshems.remote import Session
-
     with pytest.raises(Cut), Session(board.port, lease_ms=1000) as session:
         session._transport.serial.close()
         raise Cut

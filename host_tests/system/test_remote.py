@@ -112,6 +112,8 @@ def test_a_scan_by_the_board_finds_the_meters_of_its_line(gateway, tmp_path):
         (1, "eastron-sdm120"), (2, "abb-b23")
     ]  # fmt: skip
     assert found["problems"] == [] and not (gateway.state / "apart").exists()
+    status, _, err = command("scan", "--device", "--port", gateway.port, "--uart", "7", "--addresses", "1")
+    assert status == 2 and "found the UARTs [1, 2] on this board, expected 7" in err
 
 
 def test_a_profile_that_the_board_has_not_got_is_brought_for_the_scan(gateway, tmp_path):

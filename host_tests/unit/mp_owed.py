@@ -1,8 +1,15 @@
 """An outlet that is away does not stop the others, and gets all that it lacks when it is back."""
 import asyncio
 
-from fake_mesh import Site
+from fake_mesh import COLUMNS, Clock, Site
+from fake_nor import Nor
 from gateway import clock
+from gateway.batches import AGAIN, Reader
+from gateway.recorder import Recorder
+from gateway.records import Names
+from gateway.replay import Dating
+from gateway.resend import Resend
+from lib.journal import Journal
 
 TIMEOUT = {
     "test_an_outlet_that_is_away_is_not_waited_for_and_gets_what_it_lacks": 240,
@@ -10,6 +17,7 @@ TIMEOUT = {
     "test_while_nobody_is_there_nothing_is_confirmed": 240,
 }
 HEAP = {
+    "test_what_is_sent_again_is_marked_each_64_batches_and_at_the_end": "4M",
     "test_an_outlet_that_is_away_is_not_waited_for_and_gets_what_it_lacks": "4M",
     "test_an_outlet_that_was_away_gets_everything_though_root_and_pole_lose_their_power": "4M",
     "test_while_nobody_is_there_nothing_is_confirmed": "4M",
@@ -84,6 +92,45 @@ async def test_an_outlet_that_was_away_gets_everything_though_root_and_pole_lose
             break
     assert there(site, 1) and site.root.bridge.owed.places == {"owner": {}}
     site.end()
+
+
+class Pole:
+    def __init__(self, place):
+        self.place, self.again, self.said = place, [], []
+
+    def cut(self, kind, data):
+        assert kind == AGAIN
+        self.said.append(bytes(data))
+
+
+async def test_what_is_sent_again_is_marked_each_64_batches_and_at_the_end():
+    journal = Journal(Nor(64))
+    journal.mount()
+    now = Clock(True)
+    recorder = Recorder(journal, 1, now)
+    for turn in range(1500):
+        recorder.reading(turn * 100, 1, 1, [turn << 30, -turn << 30])
+    recorder.commit()
+    names = Names(["SN-1"], {1: COLUMNS})
+    pole = Pole(1490)
+    resend = Resend(pole, journal, names, Dating(journal, now, 1), 4661, 205, 7)
+    pole.again.append(1)
+    assert not await resend.step() and pole.said == [], "one at a time"
+    pole.again.clear()
+    while not await resend.step():
+        pass
+    marks = [(i, one) for i, one in enumerate(pole.said) if len(one) == 7]
+    reader, found = Reader(None), []
+    for one in pole.said:
+        if len(one) > 7:
+            reader.start(memoryview(one), names)
+            while reader.next():
+                found.append(reader.ordinal)
+        elif one is not pole.said[-1]:
+            assert one == (4661).to_bytes(2, "big") + (found[-1] + 1).to_bytes(4, "big") + b"\0"
+    assert found == list(range(7, 1490))
+    assert len(marks) > 1 and marks[0][0] == 64 and marks[1][0] in (129, len(pole.said) - 1)
+    assert pole.said[-1] == (4661).to_bytes(2, "big") + (1490).to_bytes(4, "big") + b"\1"
 
 
 async def test_while_nobody_is_there_nothing_is_confirmed():

@@ -340,6 +340,25 @@ def test_a_damaged_frame_on_the_way_is_told_once_and_passes_nothing_by():
     assert missing == list(range(missing[0], missing[-1] + 1))
 
 
+def test_what_is_lost_after_it_was_sent_is_told_although_a_later_gap_was():
+    pole = Pole(60)
+    place = 8 * 4096 + 32 + 9
+    pole.flash.flip(place + 40 * 32, 1)
+    pole.client.connect()
+    asyncio.run(pole.serve())
+    pole.recorder.commit()
+    later = [(gap["first"], gap["last"]) for gap in events(pole)]
+    assert len(later) == 1 and pole.client.sent[:40] == list(range(40))
+    pole.client.on_ack(2)
+    pole.flash.flip(place + 10 * 32, 1)  # the others were sent and not acknowledged
+    for _ in range(2):
+        pole.client.connect()
+        asyncio.run(pole.serve())
+        pole.recorder.commit()
+        told = [(gap["first"], gap["last"]) for gap in events(pole)]
+        assert told == later + [(10, later[0][0] - 1)], told
+
+
 async def test_a_record_that_is_sent_again_is_as_late_as_when_it_was_sent_first():
     pole = Pole(3)
     ahead = [0]

@@ -18,7 +18,7 @@ def test_the_card_holds_what_meshems_logs_prints(tmp_path):
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "done 141", done
     image = tmp_path / "flash/journal.bin"
     names = Names.beside(image)
-    store = Store(read(image), names)
+    store = Store(read(image)[0], names)
     told = [[str(field) for field in row] for record in store.records() for row in rows(record, names)]
     with (tmp_path / "card.csv").open(newline="") as file:
         head, *card = csv.reader(file)

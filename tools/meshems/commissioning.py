@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LABEL_MM = 62, 29  # a common size of labels
 PICTURE_WIDTH = 100
+WIDE = 0.6  # mean width of a character in its size: what is long is written smaller
 ROWS = 34  # of results that a page takes
 
 
@@ -30,7 +31,7 @@ def _code(done: "Done") -> Any:
 def lines(done: "Done") -> list[str]:
     """Return the lines of the label."""
     mac = ":".join(done.id[i : i + 2] for i in range(0, len(done.id), 2))
-    return [done.gateway, done.feeder, f"{done.board}  {mac}", f"firmware {done.firmware}  config {done.config}",
+    return [done.gateway, done.feeder, done.board, mac, f"firmware {done.firmware}", f"config {done.config}",
             f"{done.time:%Y-%m-%d}"]  # fmt: skip
 
 
@@ -52,8 +53,8 @@ def label(done: "Done") -> str:
     inner = code.svg_inline(border=2, omitsize=True)
     rows = []
     for i, row in enumerate(lines(done)):
-        size = 5 if i == 0 else 2.3
-        rows.append(f'<text x="{height}" y="{7 + 4.4 * i:g}" font-size="{size}">{escape(row)}</text>')
+        size = min(2.4 if i else 5.0, (width - height - 1) / (WIDE * len(row)))
+        rows.append(f'<text x="{height}" y="{6.5 + 3.3 * i:g}" font-size="{size:.2f}">{escape(row)}</text>')
     body = inner.replace("<svg", f'<svg x="0" y="0" width="{height}" height="{height}"', 1)
     assert f'viewBox="0 0 {side} {side}"' in body
     return (

@@ -17,7 +17,8 @@ import click
 from meshems.run import RunError
 
 BAD = 2  # exit status
-SHOWN = 6  # registers of a meter in a line
+SHOWN = 6  # registers of a meter in a line, and those that come first: energy, power, voltage
+FIRST = ("1.8.0", "15.8.0", "2.8.0", "16.7.0", "1.7.0", "32.7.0", "52.7.0", "72.7.0", "31.7.0")
 LINES = 12  # of the log below the table
 PICTURE_WIDTH = 112
 # Runs the gateway as main.py does, and says each reading that it stores. What is stored and sent stays the same.
@@ -101,8 +102,9 @@ def text_of(told: Told) -> str:
     """Return what was told as one line."""
     if "log" in told:
         return str(told["log"])
-    rows = [f"{row['obis']} {row['value']} {row['unit']}" + " ?" * (row["quality"] != "good")
-            for row in told["registers"][:SHOWN]]  # fmt: skip
+    first = sorted(told["registers"], key=lambda row: FIRST.index(row["obis"]) if row["obis"] in FIRST else len(FIRST))
+    rows = [f"{row['obis']} {row['value']} {row['unit']}".strip() + " ?" * (row["quality"] != "good")
+            for row in first[:SHOWN]]  # fmt: skip
     more = len(told["registers"]) - SHOWN
     return f"{told['meter']}: {', '.join(rows)}" + (f", and {more} more" if more > 0 else "")
 

@@ -63,6 +63,16 @@ now = clock.Clock(build.rtcs(data.load("board.json")), esp32.NVS("gw"))
 moved = now.set(UNIX_MS + time.ticks_diff(time.ticks_ms(), TICKS), SOURCE, BOUND)
 print(json.dumps({"moved": moved}))
 """
+# What an earlier call has put into force lands before anything is written over it; what it left in the middle goes.
+CLEAR = """
+import json, os
+from gateway import incoming
+incoming.land()
+for name in os.listdir():
+    if name.startswith("new."):
+        os.remove(name)
+print(json.dumps([]))
+"""
 TAKE = """
 import json
 from gateway import incoming
@@ -91,7 +101,7 @@ asyncio.run(selftest.run(conf, secrets, lambda row: print(json.dumps(row))))
 """
 NEXT = {
     "flash": "flash the firmware again; if it stays so the board is broken",
-    "journal": "flash the firmware with its partition table: `meshems flash --port PORT --board NAME`",
+    "journal": "flash the firmware with its partition table: `meshems flash --port PORT --board NAME --erase journal`",
     "clock": "look at the RTC's battery and its I2C wires, then provision again",
     "radio": "reset the board and provision again; if it stays so the board is broken",
     "network": "look at the cable or the antenna, and at `network` in site.toml",
@@ -204,6 +214,7 @@ def carry_out(
         profiles = [_profile(plan, board, name, facts["profiles"][name]) for name in plan.profiles]
         moved, bound = set_clock(board)
         say("clock set" + (f", it was {abs(moved)} ms {'slow' if moved > 0 else 'fast'}" if moved else ""))
+        board.ask(CLEAR)
         for name, data in plan.files.items():
             board.write("new." + name, data)
         problems = board.ask(TAKE.replace("NAMES", repr(list(plan.files))))

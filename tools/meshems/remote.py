@@ -15,6 +15,7 @@ import json
 import struct
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from mpremote.transport import TransportError, TransportExecError
@@ -81,10 +82,7 @@ class Session:
         self._transport: Any = None
 
     def __enter__(self) -> "Session":
-        try:
-            device.check(self.port)
-        except RunError as error:
-            raise RemoteError(str(error)) from None
+        _check(self.port)
         until = time.monotonic() + TAKEN_S
         while self._transport is None:
             try:
@@ -238,20 +236,26 @@ class Session:
             self._transport.serial.write(b"\x03")
 
 
+def _check(port: str) -> None:
+    """Raise RemoteError when `port` is no serial port that we may open."""
+    wrong = device.trouble(port)
+    if wrong:
+        desk = "; a desktop board does as well: `meshems run --state ./board --repl LINK`"
+        raise RemoteError(f"{port}: {wrong[0]}; {wrong[1]}{'' if Path(port).exists() else desk}")
+
+
 def listened(port: str, seconds: float | None) -> Iterator[str]:
     """Yield the lines that come from `port`, which is sent nothing; RemoteError when it cannot be opened or goes."""
     import serial
 
     until = None if seconds is None else time.monotonic() + seconds
     try:
-        device.check(port)
+        _check(port)
         with serial.Serial(port, BAUD, timeout=0.2, exclusive=True) as opened:
             rest = b""
             while until is None or time.monotonic() < until:
                 *lines, rest = (rest + opened.read(max(1, opened.in_waiting))).split(b"\n")
                 for line in lines:
                     yield line.decode(errors="replace").rstrip()
-    except RunError as error:
-        raise RemoteError(str(error)) from None
     except OSError as error:
         raise RemoteError(f"{port}: found {error}, expected a board's log; plug it in, end what else has it") from None

@@ -57,6 +57,11 @@ for name in NAMES:
         pass
 print(json.dumps(there))
 """
+UARTS = """
+import json
+from gateway import data
+print(json.dumps([row["id"] for row in data.load("board.json")["uarts"]]))
+"""
 APART = "import sys\nsys.path.append('apart')\n"
 SILENCE_S = 60.0  # of a board that asks one meter after the other
 
@@ -337,6 +342,9 @@ def scan(
         ids = [profile["id"] for profile in known]
         if on_board:
             with needed("meshems.remote").Session(port) as board:
+                there = board.ask(UARTS)
+                if uart not in there:
+                    raise RunError(f"{port}: found the UARTs {there} on this board, expected {uart}; give --uart")
                 bring(board, made, files)
                 told = listen(port, ports, addresses, ids, lambda program: board.said(APART + program, SILENCE_S), uart)
                 board.ask(GONE)
