@@ -27,8 +27,8 @@ class Member:
     online = False
     trusted = False
     asked = missing = None
-    again = None  # the couriers for whom it sends again, and `again_at`, the uptime ms of its last sign of that
-    again_at = 0
+    again = None  # the couriers for whom it sends again, on the request `run`; `again_at`: uptime ms of its last sign
+    again_at = run = 0
 
     def __init__(self, ident, texts):
         self.id = ident

@@ -88,16 +88,21 @@ class Owed:
                     if other and other[0] == epoch:
                         others.append(one)
                         begin = min(begin, other[1])
-                what = pack(">BHI", AGAIN, epoch, begin)
-                if root.node.command(member.id, root.ident(), _EXPIRY_S, what, bridge.ticks()):
+                ident = root.ident()
+                member.run = ident & 0xFFFF  # a mark of an earlier request is none of this one
+                what = pack(">BHIH", AGAIN, epoch, begin, member.run)
+                if root.node.command(member.id, ident, _EXPIRY_S, what, bridge.ticks()):
                     member.again, member.again_at = others, now
                     busy += 1
 
     def went(self, member, number, mark):
         """Take how far a pole has sent again: all of that is acknowledged."""
-        _, ordinal, last = unpack_from(">HIB", mark, 0)
+        _, ordinal, last, run = unpack_from(">HIBH", mark, 0)
+        self._root.confirm(member.id, number, 1)
+        if member.again is None or run != member.run:
+            return
         ident = str(member.id)
-        for courier in member.again or ():
+        for courier in member.again:
             places = self.places.get(courier.outlet.name, {})
             if last:
                 places.pop(ident, None)
@@ -107,4 +112,3 @@ class Owed:
         member.again_at = clock.uptime_ms()
         if last:
             member.again = None
-        self._root.confirm(member.id, number, 1)

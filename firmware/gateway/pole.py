@@ -161,14 +161,14 @@ class Pole(bridge.Bridge):
 
         It goes beside the batches: those may wait for just this.
         """
-        if len(payload) == 7 and payload[0] == AGAIN:
+        if len(payload) == 9 and payload[0] == AGAIN:
             from gateway.resend import Resend
 
-            epoch, begin = payload[1] << 8 | payload[2], int.from_bytes(payload[3:], "big")
+            epoch, begin = payload[1] << 8 | payload[2], int.from_bytes(payload[3:7], "big")
             if epoch != self._epoch:
                 begin = self.place  # of a journal that is no more: there is nothing to send
             shared = self.journal, self.names, self._dating, self._epoch, self.node.room - 1
-            self._resend = Resend(self, *shared, begin)
+            self._resend = Resend(self, *shared, begin, payload[7:])
         if len(payload) != 4:
             return b""
         kind, part, number = payload[0], payload[1], payload[2] << 8 | payload[3]

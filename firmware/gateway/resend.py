@@ -14,9 +14,13 @@ _MARK = const(64)  # batches
 
 
 class Resend:
-    """From `begin` on, up to what was sent in any case when it was asked for; `step` queues the next batch."""
+    """From `begin` on, up to what was sent in any case when it was asked for; `step` queues the next batch.
 
-    def __init__(self, pole, journal, names, dating, epoch, room, begin):
+    `run`, two bytes, names the request; each mark bears it.
+    """
+
+    def __init__(self, pole, journal, names, dating, epoch, room, begin, run):
+        self._run = bytes(run)
         self._pole = pole
         self._epoch = epoch
         self._end = pole.place
@@ -54,4 +58,4 @@ class Resend:
 
     def _mark(self, last):
         after = self._end if last else self._writer.after
-        self._pole.cut(AGAIN, struct.pack(">HIB", self._epoch, after, last))
+        self._pole.cut(AGAIN, struct.pack(">HIB", self._epoch, after, last) + self._run)

@@ -108,7 +108,7 @@ class Root(bridge.Bridge):
         whole = member.join(number, part, last, payload[1:])
         if whole is None:
             return True
-        if kind == AGAIN and len(whole) == 7:
+        if kind == AGAIN and len(whole) == 9:
             self.owed.went(member, number, whole)
             return True
         if kind not in (RECORDS, AGAIN):

@@ -39,7 +39,8 @@ class Clock(clock.Clock):
     def set(self, unix_ms, source, bound_ms):
         self.sets.append(unix_ms)
         before = self.now()
-        self.adopt(unix_ms, source, bound_ms)
+        self._set_at = self._uptime()
+        self._offset, self._bound, self.source = unix_ms - self._set_at, bound_ms, source
         return None if before is None else unix_ms - before[0]
 
 
