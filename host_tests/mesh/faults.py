@@ -17,7 +17,7 @@ DRAIN_S = 1800
 BACKLOG = 192
 WEAK = -800  # 0.1 dBm: 15 dB less, and next to nothing is heard
 LIVE_P99_MS = 10000
-UDP_P99_MS = 2000
+UDP_MS = 3000  # later, and an origin had to repeat what was there and was refused
 
 
 def _formed(peer, kind, n, seed, **more):
@@ -233,8 +233,8 @@ def udp_reorder(peer, kind, n, seed):
     site.run(SETTLE_S)
     site.steady()
     site.run(900)
-    p99 = site.report()["latency_p99_ms"]
-    return (["p99 is %d ms" % p99] if p99 > UDP_P99_MS else []) + _wrong(site)
+    most = site.report()["latency_max_ms"]
+    return (["the slowest took %d ms" % most] if most > worst * UDP_MS else []) + _wrong(site)
 
 
 SCRIPTS = {

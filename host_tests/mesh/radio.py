@@ -316,7 +316,7 @@ class Air:
 class Datagrams(Air):
     """The same stations over UDP: nobody waits, nothing is acknowledged, some are lost, and some overtake others."""
 
-    LOSS, LATEST_US = 0.05, 60000
+    LOSS, LATEST_US = 0.05, 250000
 
     def _attempt_in(self, window, job):
         station, mac, frame, life, _ = job
