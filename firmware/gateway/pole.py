@@ -121,10 +121,16 @@ class Pole(bridge.Bridge):
                 self._late = now[0] - self._replay.unix_ms if now else 0
         waited = clock.uptime_ms() - self._opened
         if writer.count and waited + max(0, self._late) >= self._phase and (full or waited >= IDLE_MS):
-            after = writer.after
-            first = self._number + 1
-            self.cut(RECORDS, writer.take())
-            self._way.append((after, list(range(first, self._number + 1))))
+            count, first = writer.count, self._number + 1
+            data = writer.take()
+            if len(data) < self.node.room:
+                if not self.node.offer(first, b"\0" + bytes(data), bridge.ticks(), RECORDS):
+                    writer.count = count  # it stays open: what comes meanwhile goes with it
+                    return
+                self._number = first
+            else:
+                self.cut(RECORDS, data)
+            self._way.append((writer.after, list(range(first, self._number + 1))))
 
     def _missed(self, first, after):
         """Say that records are gone before they went."""
