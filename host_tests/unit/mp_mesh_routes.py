@@ -54,7 +54,7 @@ def test_three_failures_make_a_link_dear_and_four_dead():
 
 
 def test_a_weak_link_is_dearer_than_its_acknowledgements_say():
-    assert Neighbour(2, -86, 0).link() == 200 and Neighbour(2, -94, 0).link() == 328
+    assert Neighbour(2, -86, 0).link() == 200 and Neighbour(2, -94, 0).link() == 360
 
 
 def test_two_time_outs_are_a_penalty_and_an_answer_takes_it_back():

@@ -30,9 +30,9 @@ _AGAIN_MS = const(2000)  # after the loss of a route
 _LEAST_MS = const(800)  # between any two
 _CALM_MS = const(60000)
 _GAP_MOST_MS = const(32000)
-_TOKENS = const(10)  # beacons in a burst, then one in that time: 15 in any minute at most, whatever happens
-_TOKEN_MS = const(12000)
-_KEPT = const(6)  # of them for what all have to know
+_TOKENS = const(24)  # beacons in a burst, then one in that time, whatever happens
+_TOKEN_MS = const(4000)
+_KEPT = const(20)  # of them for what all have to know
 _CHANGED = const(200)  # cost that children should hear of
 
 

@@ -18,7 +18,7 @@ _WEIGHT = const(5)  # of so many samples one is as heavy as
 _BEACON_WEIGHT = const(15)  # the same of samples by one beacon
 DEAD = const(4)
 _WEAK_DBM = const(-86)
-_PER_DB2 = const(2)  # for each dB squared: that is how the losses of a radio grow
+_PER_DB = const(20)
 _STRONGER_DB = const(5)  # so much stronger, and a newcomer takes a neighbour's place
 _PENALTY = const(300)
 _PENALTY_MOST = const(1500)
@@ -54,7 +54,7 @@ class Neighbour:
     def link(self):
         """Return the cost of the link, ETX x 100 and more."""
         weak = max(0, _WEAK_DBM * 16 - self.level)
-        return self.etx + self.penalty + (weak * weak * _PER_DB2 >> 8)
+        return self.etx + self.penalty + (weak * _PER_DB >> 4)
 
     def sent(self, ok):
         """Note the fate of a frame that was sent there."""

@@ -148,8 +148,8 @@ class Outbox:
             if queue.count > LONG:
                 frame[BODY + 5] |= 0x80
         out = self._hand(frame, queue.length[slot], kind, to)
-        if not out:
-            queue.failed(slot, later(now, 1000))
+        if not out and not queue.failed(slot, later(now, 1000)) and queue.owner[slot]:
+            node.custody.dropped(queue.owner[slot], now)
         return out
 
     def _say(self, to, kind, body):
