@@ -328,7 +328,7 @@ def test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none
     for flash in ({"journal": 65536, "archive": 81920}, {"journal": 65536}):
         with open("board.json", "w") as file:
             json.dump({"name": "x", "uarts": [{"id": 1, "tx": 17, "rx": 18}], "flash": flash}, file)
-        _, journal, recorder, _, outlets, archive = build.parts(conf, secrets, 0)
+        _, journal, recorder, _, outlets, archive, _ = build.parts(conf, secrets, 0)
         assert (archive is not None) == ("archive" in flash) and outlets[0]._archive is archive
         recorder.lost(1)
         recorder.commit()

@@ -88,7 +88,7 @@ def test_a_gateway_on_a_board_without_a_partition_stores_and_says_so():
     log._say = lambda *words: said.append(words)
     conf, secrets, problems = build.configuration()
     assert problems == 0
-    _, journal, recorder, _, _, _ = build.parts(conf, secrets, 0)
+    _, journal, recorder, _, _, _, _ = build.parts(conf, secrets, 0)
     assert journal.volatile and [words[0] for words in said].count("E") == 1
     recorder.lost(1)
     recorder.commit()

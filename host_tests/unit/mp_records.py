@@ -156,7 +156,7 @@ def test_random_bytes_raise_nothing_else():
 def test_codes_are_the_contracts():
     codes = events.CODES.split()
     assert codes[0] == "comms_lost" and codes[24] == "command_result"
-    assert codes[25:] == "uplink_refused uplink_restored network_up network_down restarted".split()  # ours
+    assert codes[25:] == "uplink_refused uplink_restored network_up network_down restarted mesh_trouble".split()  # ours
 
 
 def test_the_example_of_the_specification():

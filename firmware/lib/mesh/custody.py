@@ -19,9 +19,8 @@ _RTO_MOST_MS = const(120000)
 _EARLY_MS = const(1500)  # a later one has arrived, and this one is older than that: it is lost
 _HELD_MS = const(15000)  # a root has it and waits for its broker
 _PACE_MS = const(2000)  # between batches of a backlog
-_PACE_FIRST_MS = const(4000)  # after a start; the first answer brings it to the least
-_PACE_STEP_MS = const(250)  # after a time-out each answer takes off no more
-_PACE_MOST_MS = const(16000)  # doubled with each time-out
+_PACE_FIRST_MS = const(4000)  # after a start
+_PACE_MOST_MS = const(16000)  # each time-out doubles it, each answer halves it
 _BURST = const(4)
 _LONG = const(12)  # frames in the queue, and own ones wait
 _HOLD_MS = const(10000)
@@ -55,7 +54,6 @@ class Custody:
         self._refilled = None
         self._slow_until = None  # congestion: half the rate
         self._pace = _PACE_FIRST_MS
-        self._step = _PACE_FIRST_MS
         self._start = None
 
     def offer(self, number, kind, payload, now):
@@ -136,7 +134,6 @@ class Custody:
             elif wait <= 0:
                 if batch.state == _GONE:
                     self._pace = min(_PACE_MOST_MS, 2 * self._pace)
-                    self._step = _PACE_STEP_MS
                     if batch.via:
                         self._node.upward.silent(batch.via, now)
                 self._queue(batch, now)
@@ -216,7 +213,7 @@ class Custody:
                 batch.state = _WAITS
                 batch.due = now
         if done:
-            self._pace = max(_PACE_MS, self._pace - self._step)
+            self._pace = max(_PACE_MS, self._pace // 2)
         for batch in done:
             self._unqueue(batch)
             self._batches.remove(batch)
