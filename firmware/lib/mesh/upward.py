@@ -99,7 +99,7 @@ class Upward:
         """Forget what is long ago: ticks wrap. Ask a parent whose beacons are not heard. To be called once a minute."""
         parent = self._node.routes.parent
         if parent and diff(now, parent.advanced) > _OVERDUE_MS:
-        """Forget what is long ago: ticks wrap. Ask a parent whose beacons are not heard. For once a minute."""
+            # the radio repeats what is sent to one, and not what is sent to all: readings get through there, no wave
             self._node.outbox.say(parent.id, SOLICIT, _ASKS)
         if self._asked is not None and diff(now, self._asked) > _CALM_MS:
             self._asked = None
