@@ -102,6 +102,7 @@ class Air:
         self.log = None  # (from, mac, frame) of all that is sent, when it is a list
         random.seed(seed)
         self.rssi = lambda a, b: -60
+        self.unheard = set()  # (from, to) whose broadcasts are lost
         self.acks = True  # the radio says whether a unicast was acknowledged
         self._flying = []  # (due, from, mac, frame)
 
@@ -152,6 +153,8 @@ class Air:
             _, source, mac, frame = self._flying.pop(0)
             acked = mac is None
             for ident in list(self.nodes):
+                if mac is None and (source, ident) in self.unheard:
+                    continue
                 if ident != source and (mac is None or mac == mac_of(ident)) and self.reach(source, ident):
                     acked = True
                     self.nodes[ident].on_rx(frame, self.rssi(source, ident), self.now, mac_of(source))

@@ -269,6 +269,16 @@ def test_time_reaches_everybody_and_a_step_of_the_root_too():
         assert node.app.times[-1][3] == root.nettime.epoch
 
 
+def test_a_parent_whose_beacons_are_never_heard_is_asked_for_one():
+    air, (root, pole) = chain(2)
+    air.unheard.add((1, 2))
+    root.set_time(root.nettime.read(air.now) + 3600000, 1, air.now)
+    air.run(240000)
+    assert abs(pole.nettime.read(air.now) - root.nettime.read(air.now)) < 10
+    air.run(600000)
+    assert pole.routes.root == 1
+
+
 def test_hello_goes_up_so_that_commands_find_their_way():
     air, nodes = chain(3)
     air.run(11000)

@@ -15,6 +15,8 @@ _CALM_MS = const(60000)
 _KEEPALIVE_MS = const(300000)
 _HELLO_MS = const(200)
 _FORMING_MS = const(20000)
+_OVERDUE_MS = const(150000)  # a wave and a quarter
+_ASKS = b"\1\1\1\1"
 _PROBES = const(4)
 _PROBE_MS = const(100)
 _HELLO_SPREAD_MS = const(8000)
@@ -94,7 +96,11 @@ class Upward:
             self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
 
     def minute(self, now):
-        """Forget what is long ago: ticks wrap. To be called once a minute."""
+        """Forget what is long ago: ticks wrap. Ask a parent whose beacons are not heard. To be called once a minute."""
+        parent = self._node.routes.parent
+        if parent and diff(now, parent.advanced) > _OVERDUE_MS:
+            # the radio repeats what is sent to one, and not what is sent to all: readings get through there, no wave
+            self._node.outbox.say(parent.id, SOLICIT, _ASKS)
         if self._asked is not None and diff(now, self._asked) > _CALM_MS:
             self._asked = None
 
