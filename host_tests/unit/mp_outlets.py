@@ -141,7 +141,9 @@ class Board:
         seq = body["seq"] - (EPOCH << 32)
         content = body["ts"], body["tsUncMs"], body["tsSrc"], [row["value"] for row in body["registers"]]
         before = self.got[name].get(seq)
-        if before and before != content and not (self.cold and self._alike(before, content)):
+        # what an undated boot was placed between may be overwritten or damaged before it is sent again (docs/records.md)
+        placed = self.cold or before and before[2] == content[2] == "none"
+        if before and before != content and not (placed and self._alike(before, content)):
             self.wrong.append((name, "twice", seq, before, content))
         # what was damaged in the journal, and told, may come from the archive when the journal has gone round
         if not before and name != "dense" and not self.cold and seq < self.last[name]:
@@ -159,7 +161,7 @@ class Board:
                 self.wrong.append((name, "time", seq, body["ts"], body["tsUncMs"], text - true))
 
     def _alike(self, one, other):
-        """Whether two messages differ in nothing but in the time of a boot that the archive dates by itself."""
+        """Whether two messages differ in nothing but in the time of an undated boot, and both bounds hold one time."""
         return one[3] == other[3] and abs(civil_ms(one[0]) - civil_ms(other[0])) <= one[1] + other[1]
 
     def read(self):
@@ -214,10 +216,10 @@ class Board:
     def drain(self):
         """Let everything arrive."""
         self.world.source = clock.NTP
-        for turn in range(400):
+        for turn in range(4000):  # a busy machine gives each little time
             asyncio.run(self.some(True))
             self.commit()
-            if turn % 8 == 0:
+            if turn % 8 == 0 and turn < 100:
                 self.read()  # what dates the frames before it
             if all(outlet.acked >= self.journal.next - 1 for outlet in self.outlets):
                 return
