@@ -141,7 +141,7 @@ class Board:
         seq = body["seq"] - (EPOCH << 32)
         content = body["ts"], body["tsUncMs"], body["tsSrc"], [row["value"] for row in body["registers"]]
         before = self.got[name].get(seq)
-        # what an undated boot was placed between may be overwritten or damaged before it is sent again (docs/records.md)
+        # what an undated boot was placed between may be gone before it is sent again (docs/records.md)
         placed = self.cold or before and before[2] == content[2] == "none"
         if before and before != content and not (placed and self._alike(before, content)):
             self.wrong.append((name, "twice", seq, before, content))
