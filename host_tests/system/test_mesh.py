@@ -44,7 +44,7 @@ def told(messages, topic):
 
 @pytest.mark.timeout(240)
 def test_a_mesh_by_radio_loses_nothing_when_a_forwarder_loses_its_power(kept, capsys):
-    plan = demo.Plan.of(4, 8, 40, kills=["pole-2@12"], mesh=True)
+    plan = demo.Plan.of(4, 8, 60, kills=["pole-2@12"], mesh=True)  # back at 27, tells of its neighbours at 47
     status = demo.run_demo(plan)
     figures, lines = verdict(capsys)
     assert status == 0, lines
