@@ -112,5 +112,21 @@ class Cut(serial.SerialException):
     """The cable is out."""
 
 
+def pulled(monkeypatch):
+    """Return a list [n]: the n-th write to a serial port from then on finds the cable pulled, and all after it."""
+    left = [None]
+    write = serial.Serial.write
+
+    def counted(port, data):
+        if left[0] is not None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Cut("the cable is out")
+        return write(port, data)
+
+    monkeypatch.setattr(serial.Serial, "write", counted)
+    return left
+
+
 def quiet(text):
     """Say nothing."""

@@ -9,14 +9,13 @@ import time
 import tty
 
 import pytest
-import serial
 
 from meshems import provisioning
 from meshems.benches.uplink_certs import Authority
 from meshems.provisioning import Plan, Refused, carry_out
 from meshems.remote import RemoteError, Session
 from mosquitto import Broker
-from repl_board import METERS, Cut, ReplBoard, command, in_force, metered, quiet
+from repl_board import METERS, Cut, ReplBoard, command, in_force, metered, pulled, quiet
 from subscriber import Subscriber
 from test_uplink import Tls
 
@@ -99,19 +98,7 @@ def calendar_s(ts):
 
 @pytest.fixture
 def cable(monkeypatch):
-    """Return a list [n]: the n-th write to a serial port from then on finds the cable pulled, and all after it."""
-    left = [None]
-    write = serial.Serial.write
-
-    def counted(port, data):
-        if left[0] is not None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise Cut("the cable is out")
-        return write(port, data)
-
-    monkeypatch.setattr(serial.Serial, "write", counted)
-    return left
+    return pulled(monkeypatch)
 
 
 @pytest.mark.timeout(400)

@@ -12,7 +12,7 @@ import serial
 
 from meshems import fetch, provisioning
 from meshems.remote import RemoteError, Session
-from repl_board import METERS, Cut, ReplBoard, command, metered, quiet
+from repl_board import METERS, ReplBoard, command, metered, pulled, quiet
 
 CONFIG = {
     "feederId": "feeder-01", "gatewayId": "pole-07", "board": "desktop", "buses": [{"uart": 1}], "meters": METERS,
@@ -151,21 +151,12 @@ def test_a_fetch_that_breaks_off_goes_on_where_it_was(gateway, tmp_path, monkeyp
             "import esp32, json\np = esp32.Partition('journal')\n"
             "for n in range(200, 220): p.writeblocks(n, bytes([n]) * 4096)\nprint(json.dumps([]))"
         )
-    left = [None]
-    write = serial.Serial.write
-
-    def counted(port, data):
-        if left[0] is not None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise Cut("the cable is out")
-        return write(port, data)
+    left = pulled(monkeypatch)
 
     def bar(what, done, of):
         if what == "blocks" and done == 10:
             left[0] = 0
 
-    monkeypatch.setattr(serial.Serial, "write", counted)
     with pytest.raises(RemoteError, match="found the line broken off"), Session(gateway.port) as board:
         fetch.fetch(board, tmp_path / "kept", bar)
     left[0] = None

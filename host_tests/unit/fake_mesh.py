@@ -10,6 +10,7 @@ import asyncio
 import json
 
 from fake_nor import Nor
+from fake_nvs import Nvs
 from gateway import clock, couriers, join, pole
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
@@ -42,22 +43,6 @@ class Clock(clock.Clock):
         self._set_at = self._uptime()
         self._offset, self._bound, self.source = unix_ms - self._set_at, bound_ms, source
         return None if before is None else unix_ms - before[0]
-
-
-class Nvs:
-    def __init__(self):
-        self.kept = {}
-
-    def get_i32(self, key):
-        if key not in self.kept:
-            raise OSError(-4354)
-        return self.kept[key]
-
-    def set_i32(self, key, value):
-        self.kept[key] = value
-
-    def commit(self):
-        pass
 
 
 class Life:

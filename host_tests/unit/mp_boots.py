@@ -3,12 +3,13 @@ import asyncio
 import json
 
 from fake_nor import Nor
+from fake_nvs import Nvs
 from gateway import clock, epoch, recorder, setting
 from gateway.clock import Clock
 from gateway.events import CODES
 from gateway.records import CLEAR, EVENT, RECORDS, SET, Decoder
 from lib.journal import Journal
-from mp_virtual_year import Nvs, Rtc, Uptime
+from mp_virtual_year import Rtc, Uptime
 
 T0 = 1782864000000
 

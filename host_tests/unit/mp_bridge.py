@@ -320,7 +320,8 @@ async def test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_al
 
 
 def test_numbers_of_commands_grow_over_a_restart_and_without_the_time():
-    from fake_mesh import Clock, Nvs
+    from fake_mesh import Clock
+    from fake_nvs import Nvs
 
     nvs = Nvs()
     one = root.Root(Clock(True), None, nvs, ("f", "g"), [], [])

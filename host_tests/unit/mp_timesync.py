@@ -2,6 +2,7 @@
 import asyncio
 import time
 
+from fake_nvs import Nvs
 from gateway import clock, timesync
 from gateway.clock import Clock
 from gateway.timesync import TimeSync, agreed
@@ -21,22 +22,6 @@ asyncio.sleep_ms = quick
 class Rtc:
     def datetime(self, fields=None):
         return (2000, 1, 1, 5, 0, 0, 5, 0)
-
-
-class Nvs:
-    def __init__(self):
-        self.kept = {}
-
-    def get_i32(self, key):
-        if key not in self.kept:
-            raise OSError(-4354)
-        return self.kept[key]
-
-    def set_i32(self, key, value):
-        self.kept[key] = value
-
-    def commit(self):
-        pass
 
 
 class Recorder:

@@ -9,6 +9,7 @@ import random
 from array import array
 
 from fake_nor import Nor
+from fake_nvs import Nvs
 from gateway import clock, recorder
 from gateway.bracket import search  # noqa: F401  loaded once, not once a record
 from gateway.clock import Clock
@@ -91,23 +92,6 @@ class Rtc:
         second, ms = divmod(self._at + self._uptime.ms, 1000)
         year, month, day, hour, minute, second = clock.civil.fields(second)
         return year, month, day, 0, hour, minute, second, ms * 1000
-
-
-class Nvs:
-    def __init__(self):
-        self.kept = {}
-
-    def get_i32(self, key):
-        if key not in self.kept:
-            raise OSError(-4354)
-        return self.kept[key]
-
-    def set_i32(self, key, value):
-        assert -(1 << 31) <= value < 1 << 31
-        self.kept[key] = value
-
-    def commit(self):
-        pass
 
 
 class Board:

@@ -6,7 +6,6 @@ MicroPython, a process for each part, as many at once as there are processors.
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,29 +54,15 @@ def run(say: Callable[[str], None]) -> Iterator[Report]:
 
 def _all(jobs: Sequence[tuple[str, ...]], say: Callable[[str], None]) -> dict[tuple[str, ...], dict[str, Any]]:
     """Run every job, (script, argument...), a few at a time; return what each said, by its arguments."""
-    waiting, running, found = list(jobs), dict[tuple[str, ...], rig.Process](), dict[tuple[str, ...], dict[str, Any]]()
-    until = time.monotonic() + LIMIT_S
+    commands = {}
+    for script, *arguments in jobs:
+        heap = f"heapsize={HEAP_MB.get(arguments[0], 32)}m"
+        commands[tuple(arguments)] = [interpreter(), "-X", heap, str(rig.SCRIPTS / script), *arguments]
     # From source: what ships has other names, and a journal that is wrong on purpose is one by a patch to a name.
     path = f"{paths.BOARDS / 'desktop'}:{paths.FIRMWARE}:{rig.SCRIPTS}:.frozen"
     environment = dict(os.environ, MICROPYPATH=path, PYTHONUNBUFFERED="1")
     with tempfile.TemporaryDirectory(prefix="meshems-bench-") as folder:
-        try:
-            while waiting or running:
-                while waiting and len(running) < (os.cpu_count() or 1):
-                    script, *arguments = waiting.pop(0)
-                    heap = f"heapsize={HEAP_MB.get(arguments[0], 32)}m"
-                    command = [interpreter(), "-X", heap, str(rig.SCRIPTS / script), *arguments]
-                    running[tuple(arguments)] = rig.Process(command, Path(folder), environment)
-                    say(f"journal: {' '.join(arguments)}" + (f", {len(waiting)} to go" if waiting else ""))
-                for key, process in list(running.items()):
-                    if not process.running or time.monotonic() > until:
-                        found[key] = process.result(5)
-                        del running[key]
-                time.sleep(0.1)
-        finally:
-            for process in running.values():
-                process.kill()
-    return found
+        return rig.side_by_side("journal", commands, Path(folder), environment, LIMIT_S, say)
 
 
 def _life(found: Mapping[tuple[str, ...], Mapping[str, Any]]) -> list[Figure]:

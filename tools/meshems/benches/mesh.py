@@ -9,7 +9,6 @@ import os
 import platform
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,28 +112,12 @@ def run(say: Callable[[str], None]) -> Iterator[Report]:
 
 def all_of(jobs: Sequence[tuple[str, ...]], say: Callable[[str], None]) -> dict[tuple[str, ...], dict[str, Any]]:
     """Run every job, a few at a time; return what each said, by its arguments."""
-    waiting, running, found = list(jobs), dict[tuple[str, ...], rig.Process](), dict[tuple[str, ...], dict[str, Any]]()
-    until = time.monotonic() + LIMIT_S
     with tempfile.TemporaryDirectory(prefix="meshems-bench-") as scratch:
         folder = Path(scratch)
         path = f"{_compiled(folder / 'compiled')}:{paths.FIRMWARE}:{SCRIPTS}:.frozen"
         environment = dict(os.environ, MICROPYPATH=path, PYTHONUNBUFFERED="1")
-        try:
-            while waiting or running:
-                while waiting and len(running) < (os.cpu_count() or 1):
-                    job = waiting.pop(0)
-                    command = [interpreter(), "-X", HEAP, str(SCRIPTS / "runs.py"), *job]
-                    running[job] = rig.Process(command, folder, environment)
-                    say(f"mesh: {' '.join(job)}" + (f", {len(waiting)} to go" if waiting else ""))
-                for job, process in list(running.items()):
-                    if not process.running or time.monotonic() > until:
-                        found[job] = process.result(5)
-                        del running[job]
-                time.sleep(0.02)
-        finally:
-            for process in running.values():
-                process.kill()
-    return found
+        commands = {job: [interpreter(), "-X", HEAP, str(SCRIPTS / "runs.py"), *job] for job in jobs}
+        return rig.side_by_side("mesh", commands, folder, environment, LIMIT_S, say)
 
 
 def _compiled(target: Path) -> Path:

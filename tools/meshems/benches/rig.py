@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,33 @@ class Process:
             self._process.kill()
         self._process.wait()
         self._reader.join(2)
+
+
+def side_by_side(
+    suite: str, commands: Mapping[tuple[str, ...], Sequence[str]], folder: Path, environment: Mapping[str, str],
+    limit_s: float, say: Callable[[str], None],
+) -> dict[tuple[str, ...], dict[str, Any]]:  # fmt: skip
+    """Run every command, as many at once as there are processors; return what each said last, parsed, by its key.
+
+    BenchError when one fails, or all together take longer than `limit_s`.
+    """
+    waiting, running, found = list(commands), dict[tuple[str, ...], Process](), dict[tuple[str, ...], dict[str, Any]]()
+    until = time.monotonic() + limit_s
+    try:
+        while waiting or running:
+            while waiting and len(running) < (os.cpu_count() or 1):
+                key = waiting.pop(0)
+                running[key] = Process(commands[key], folder, environment)
+                say(f"{suite}: {' '.join(key)}" + (f", {len(waiting)} to go" if waiting else ""))
+            for key, process in list(running.items()):
+                if not process.running or time.monotonic() > until:
+                    found[key] = process.result(5)
+                    del running[key]
+            time.sleep(0.02)
+    finally:
+        for process in running.values():
+            process.kill()
+    return found
 
 
 class Rig:
