@@ -15,13 +15,13 @@ from lib import once
 
 
 class Gateway:
-    """Everything that one configuration describes; `run` starts it. `report_ms`: from one report to the next."""
+    """Everything that one configuration describes, as gateway/build makes it; `run` starts it.
 
-    def __init__(self, parts, conf, secrets):
-        self.clock, self.journal, self.recorder, self.buses, self.outlets, self.archive, self.mesh = parts
-        self.report_ms = conf["health"]["every"] * 1000
-        password = secrets.get("network", {}).get("wifi", {}).get("password")
-        self._start = conf["clock"]["ntp"], conf["network"], password, conf.get("extras")
+    clock, journal, recorder, buses, outlets, archive, mesh    the parts; the last two may be None
+    report_ms                                                  from one report to the next
+    """
+
+    _start: tuple = ()  # what gateway/tasks has to know beside it
 
     async def run(self):
         """Start every task and supervise them; never returns."""

@@ -5,7 +5,7 @@ import os
 import esp32
 import machine
 
-from gateway import clock, data, log, parsed
+from gateway import clock, data, log
 from gateway.ids import Ids
 from gateway.metering import Bus
 from gateway.recorder import Recorder
@@ -20,7 +20,7 @@ _changes: list = []  # events of this start
 
 
 def gateway(kind):
-    """Return `kind`(parts, config, secrets) of what is in force, None when there is nothing.
+    """Return a `kind` (gateway/app) of what is in force, None when there is nothing.
 
     Nothing of the start stays behind.
     """
@@ -28,11 +28,15 @@ def gateway(kind):
     gc.collect()
     made = None
     if conf:
+        made = kind()
         found = parts(conf, secrets, problems)
+        made.clock, made.journal, made.recorder, made.buses, made.outlets, made.archive, made.mesh = found
+        made.report_ms = conf["health"]["every"] * 1000
+        password = secrets.get("network", {}).get("wifi", {}).get("password")
+        made._start = conf["clock"]["ntp"], conf["network"], password, conf.get("extras")
         for code, detail in _changes:
-            found[2].event(0, code, INFO, ONCE, detail)
-        made = kind(found, conf, secrets)
-    for name in ("gateway.parsed", "gateway.ids", "gateway.data", "lib.twin"):
+            made.recorder.event(0, code, INFO, ONCE, detail)
+    for name in ("gateway.ids", "gateway.data", "lib.twin"):
         once.forget(name)
     return made
 
@@ -41,7 +45,7 @@ def configuration():
     """Return (config, secrets, number of problems) of what is in force; (None, None, number) when there is nothing."""
     if "incoming" in os.listdir():  # the power went while a new one was put in its place
         once.call("gateway.incoming", "land")
-    kept = parsed.load()
+    kept = once.call("gateway.parsed", "load")
     if kept:
         return kept + (0,)
     from gateway import config
@@ -51,7 +55,7 @@ def configuration():
         log.error("config", "%s: found %s, allowed %s" % (path, found, allowed))
     if not problems:
         try:
-            _changes.extend(parsed.save(conf, secrets))
+            _changes.extend(once.call("gateway.parsed", "save", conf, secrets))
         except OSError as error:  # it is judged again at the next start, and runs all the same
             log.warn("config", "cannot be kept: %r" % error)
     for name in ("gateway.config", "lib.schema", "lib.strictjson"):
@@ -106,6 +110,7 @@ def parts(conf, secrets, problems):
     recorder.lines = tuple([bus._media.lock for bus in buses])
     if "extras" in conf:
         problems += once.call("gateway.extras", "wired", conf, board, ids)
+    board = pins = None  # room for the outlets
     gc.collect()
     outlets = []
     archive = mesh = None
