@@ -9,7 +9,7 @@ import fake_broker
 import lib.mqtt as mqtt
 from fake_broker import CONNACK, KEPT, payload_of, pid_of, puback, publish
 from lib import dns
-from lib.mqtt import Stale, inbound, link
+from lib.mqtt import Stale, connect, inbound, link
 from lib.mqtt.inbound import Subscriber
 
 LIMIT_MS = 5000
@@ -179,14 +179,14 @@ async def test_a_minute_of_connection_ends_the_back_off_and_less_does_not():
 async def test_every_error_on_the_way_to_a_connection_is_survived():
     errors = [OSError(-202), OSError(111), ValueError("certificate has expired"), MemoryError(), EOFError()]
     expected = len(errors)
-    resolve = link.resolve
+    resolve = connect.resolve
 
     async def failing(host, port):
         if errors:
             raise errors.pop()
         return await resolve(host, port)
 
-    link.resolve = failing
+    connect.resolve = failing
     broker, client, _ = await connected()
     assert not errors and client.generation == 1 and len(client.naps) >= expected
     assert client.error == "-202"

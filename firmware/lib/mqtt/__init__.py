@@ -8,7 +8,8 @@
 
 It keeps the connection by itself and never sends a message twice: who publishes goes back, on each new connection, to
 the message after the last token that came through `on_ack`. `packet` and `hello` are the codec, `window` what is on the
-way, `link` the socket. What the broker sends is only acknowledged here; `inbound` has a client that subscribes.
+way, `connect` and `link` the socket. What the broker sends is only acknowledged here; `inbound` has a client that
+subscribes.
 """
 import asyncio
 import random

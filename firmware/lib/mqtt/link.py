@@ -4,25 +4,13 @@ The writer offers one buffer to the socket and never adds to it: a TLS socket th
 offered the same one again, or bytes are lost. `asyncio.Stream.write` would add, and its module costs 1.8 kB of heap.
 """
 import asyncio
-import socket
 from asyncio import core  # type: ignore[attr-defined]
-from errno import EINPROGRESS
 from time import ticks_ms
 
 from lib import once
 from lib.mqtt.packet import Decoder
 
 LIMIT = 1024  # bytes of small packets that are written at once
-
-
-async def resolve(host, port):
-    """Return (family, type, proto, address) of a TCP server; OSError when its name has no address."""
-    if ":" not in host and not host.replace(".", "").isdigit():  # a name: only then is the resolver imported
-        from lib import dns
-
-        host = await dns.resolve(host)
-    family, kind, proto, _, address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0]
-    return family, kind, proto, address
 
 
 def ready(queue, sock):
@@ -86,17 +74,7 @@ class Link:
 
     async def _run(self, host, port, ssl):
         try:
-            family, kind, proto, address = await resolve(host, port)
-            self._sock = sock = socket.socket(family, kind, proto)
-            sock.setblocking(False)
-            sock.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: not every port has the names
-            try:
-                sock.connect(address)
-            except OSError as error:
-                if error.errno != EINPROGRESS:
-                    raise
-            if ssl:
-                sock = await once.call("lib.mqtt.handshake", "shake", self, sock, host, ssl)
+            sock = await once.call("lib.mqtt.connect", "connect", self, host, port, ssl)
             self._tasks.append(asyncio.create_task(self._write(sock)))
             await self._read(sock)
         except Exception as error:

@@ -1,4 +1,5 @@
 """What was sent and is not yet acknowledged: packet ids out, the acknowledged prefix in order back. No I/O."""
+from array import array
 
 
 class Window:
@@ -12,8 +13,8 @@ class Window:
         self._room = room
         self._marks = [0] * messages  # a ring: +id, -id, or 0 when acknowledged or free
         self._tokens = [None] * messages
-        self._sizes = [0] * messages
-        self._times = [0] * messages
+        self._sizes = array("I", self._marks)
+        self._times = array("I", self._marks)
         self.newest = 0  # packet id given last
         self.clear()
 
