@@ -36,7 +36,9 @@ class Ids:
         if name not in names:
             names.append(name)
             self._save()
-        return names.index(name) + 1
+        at = names.index(name)
+        names[at] = name  # the caller's text is kept for as long: one copy of it is enough
+        return at + 1
 
     def _save(self):
         _twice("ids", json.dumps(self._kept).encode())
