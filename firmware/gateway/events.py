@@ -19,10 +19,19 @@ def stored(code, severity, state, detail):
     return CODES.split().index(code), severity, state, json.dumps(detail).encode()
 
 
+def _word(place):
+    """Return the word at this place in CODES, ValueError behind the last; a list of all would take 2 kB."""
+    at = 0
+    while place:
+        at = CODES.index(" ", at) + 1
+        place -= 1
+    return CODES[at:].split(" ", 1)[0]
+
+
 def sent(code, severity, state, detail):
     """Return the members of an event message, from `registers` on, of what was stored."""
     return '"registers":[],"event":{"code":"%s","severity":"%s","state":"%s","detail":%s}}' % (
-        CODES.split()[code], SEVERITIES[severity], STATES[state], detail.decode(),
+        _word(code), SEVERITIES[severity], STATES[state], detail.decode(),
     )  # fmt: skip
 
 
@@ -31,7 +40,7 @@ def row(code, severity, state, detail):
     text = detail.decode().replace('"', '""')
     quote = '"' if '"' in text or "," in text else ""
     return "%s,,,,,%s,%s,%s%s%s\r\n" % (
-        CODES.split()[code], SEVERITIES[severity], STATES[state], quote, text, quote,
+        _word(code), SEVERITIES[severity], STATES[state], quote, text, quote,
     )  # fmt: skip
 
 
