@@ -77,6 +77,31 @@ def test_a_public_constant_stands_as_its_value_wherever_it_is_used():
     assert [ast.unparse(tree) for tree in trees.values()] == ["", "y = (7, 4)"]
 
 
+def test_nothing_is_imported_for_the_compiler_alone():
+    tree = ast.parse("from micropython import const, schedule\n_MS = const(5)\nx = _MS")
+    bare = ast.parse("from micropython import const\ny = 1")
+    ship.trim({"one.py": tree, "two.py": bare})
+    assert ast.unparse(tree) == "from micropython import schedule\n_MS = const(5)\nx = _MS"
+    assert ast.unparse(bare) == "y = 1"
+
+
+@pytest.mark.parametrize(
+    ("said", "ships"),
+    [
+        ("once.call('gateway.events', 'sent', x)", "once.call('gateway.' + 'events', 'sent', x)"),
+        ("once.call(_NAME, 'tell')", "once.call('gateway.' + 'standing', 'tell')"),
+        ("once.forget('lib.proto.find')", "once.forget('lib.proto.' + 'find')"),
+        ("once.call('lib.twin', 'load')", "once.call('lib.twin', 'load')"),
+        ("once.call('lib.journal.mount', 'mount')", "once.call('lib.journal.mount', 'mount')"),
+        ("once.call(name, 'load')", "once.call(name, 'load')"),
+    ],
+)
+def test_the_name_of_a_module_that_is_needed_once_is_made_of_texts_that_the_compiler_interns(said, ships):
+    tree = ast.parse("_NAME = const('gateway.standing')\n" + said)
+    ship.trim({"one.py": tree})
+    assert ast.unparse(tree).splitlines()[1] == ships
+
+
 def test_no_two_names_of_one_module_of_the_firmware_become_one():
     sources = {str(file): ast.parse(file.read_text()) for file in sorted(paths.FIRMWARE.rglob("*.py"))}
     copies = {path: ast.parse(ast.unparse(tree)) for path, tree in sources.items()}

@@ -4,8 +4,8 @@
 
 On the chip every name of an attribute, argument, function or constant is kept in the interpreter's table for as long as
 it runs, and the table doubles when it is full. So here private names (`_x`) and arguments that nobody passes by name
-are spelled `_a`, `_b` ..., the same few for all modules, where two names that meet in one module stay two; and a
-constant integer of one module stands as its value in the others.
+are spelled `_a`, `_b` ..., the same few for all modules, where two names that meet in one module stay two; a
+constant integer of one module stands as its value in the others; and what only the compiler needs is left out.
 """
 
 import ast
@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 LASTING = ("lib/proto/__init__.py",)  # protocols that are compiled elsewhere import its constants
+INTERNED = 10  # characters of a text that mpy-cross makes a name; a longer one is an object, of 64 bytes on 64 bit
 Functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -156,6 +157,45 @@ class _Inline(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
+def trim(trees: Mapping[str, ast.Module]) -> None:
+    """Drop the import of `const`, which only the compiler reads, and part the names that lib/once takes.
+
+    "gateway.events" would be an object on the heap; "gateway." and "events" are names of the table, all modules' one
+    and the module's own.
+    """
+    for tree in trees.values():
+        _Trim({node.targets[0].id: node.value.args[0].value for node in tree.body if _text(node)}).visit(tree)
+
+
+def _text(node: ast.stmt) -> bool:
+    """Tell whether a statement is `_X = const("text")`."""
+    match node:
+        case ast.Assign(targets=[ast.Name()], value=ast.Call(func=ast.Name(id="const"), args=[ast.Constant(str())])):
+            return True
+    return False
+
+
+class _Trim(ast.NodeTransformer):
+    """Knows the constant texts of its module."""
+
+    def __init__(self, texts: dict[str, str]):
+        self.texts = texts
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        if node.module == "micropython":
+            node.names = [alias for alias in node.names if alias.name != "const"]
+        return node if node.names else None
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        match node:
+            case ast.Call(func=ast.Attribute(ast.Name("once"), "call" | "forget"), args=[name, *_]):
+                text = name.value if isinstance(name, ast.Constant) else self.texts.get(ast.unparse(name), "")
+                package, dot, part = text.rpartition(".")
+                if len(text) > INTERNED >= max(len(package + dot), len(part)):
+                    node.args[0] = ast.BinOp(ast.Constant(package + dot), ast.Add(), ast.Constant(part))
+        return self.generic_visit(node)
+
+
 def shorten(trees: Mapping[str, ast.Module]) -> None:
     """Spell private names and arguments short, in all modules {path: tree} together."""
     places = defaultdict(set)  # private name: modules that it stands in
@@ -250,6 +290,7 @@ def build(source: Path, target: Path, mpy_cross: str, *, short: bool = True) -> 
         trees[str(file.relative_to(source))] = ast.parse(file.read_text(encoding="utf-8"), str(file))
     if short:
         inline(trees)
+        trim(trees)
         shorten(trees)
     sizes = {}
     with tempfile.TemporaryDirectory(prefix="meshems-ship-") as folder:
