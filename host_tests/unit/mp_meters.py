@@ -40,6 +40,13 @@ def made(rows, **more):
     return meters.made(dict(conf(found), buses=conf([])["buses"][:1], **more), Ids())[0][1]
 
 
+def test_a_serial_that_numbers_and_meters_both_know_is_one_text_in_memory():
+    serial = "-".join([METERS[1]["format"]] * 4)
+    Ids().slot(serial)
+    ids = Ids()  # the next start, with the text from flash
+    assert ids.slot(serial) == 1 and ids.names().serial(1) is serial
+
+
 def reads(meter):
     """[(function, address, count, each so-manyth time)] of a meter's batches."""
     return [batch.block()[:3] + (batch.every,) for batch in meter.batches]
