@@ -112,7 +112,7 @@ class CatchUp(Outlet):
                 return
             ordinal, count, payload, fresh, place = frame
             if ordinal > after:
-                once.call("gateway.standing", "gone", self, after, ordinal, False)  # damaged
+                once.call("gateway.overrun", "gone", self, after, ordinal, False)  # damaged
             after = max(after, ordinal + count)
             flags = (_FRESH if fresh else 0) | (_PLACED if place else 0)
             struct.pack_into("<BIBH", buf, at, flags, ordinal, count, len(payload))

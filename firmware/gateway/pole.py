@@ -197,4 +197,4 @@ class Pole(bridge.Bridge):
         near = 0 < first and (self.place - first) * _NEAR < self.journal.next - first
         if near != self._near:
             self._near = near
-            once.call("gateway.standing", "near_full", self, self.recorder, near)
+            once.call("gateway.overrun", "near_full", self, self.recorder, near)

@@ -1,9 +1,7 @@
 """How an outlet or a way to the net stands, told as events or in the status: needed only when that changes."""
 from gateway import VERSION, log
 from gateway.records import CLEAR, INFO, SET, WARN
-from lib import once
 
-_GAPS = 8  # that are remembered
 _LONGEST = 120  # characters of a reason: an event has to fit into a frame
 
 
@@ -33,32 +31,6 @@ def status(outlet, trusted, via):
         VERSION, "ok" if trusted else "lost", outlet._problems,
         ',"journal":"memory"' if outlet.journal.volatile else "", ',"network":"%s"' % via if via else "",
     )  # fmt: skip
-
-
-def gone(outlet, first, after, thinned):
-    """Tell that records `first` to `after` - 1 do not reach `outlet`; of `thinned` ones the archive's do.
-
-    What was told already, and may come again as nothing behind it was acknowledged, is left out.
-    """
-    told = [gap for gap in outlet._told if gap[1] > outlet.acked]
-    gaps = []
-    for begin, end in sorted(told) + [(after, after)]:
-        if first < begin:
-            gaps.append((first, min(begin, after)))
-        first = max(first, end)
-        if first >= after:
-            break
-    for begin, end in gaps:
-        args = outlet._recorder, outlet.name, outlet.northbound.epoch << 32, begin, end, thinned
-        once.call("gateway.events", "overrun", *args)
-    outlet._told = (told + gaps)[-_GAPS:]
-    outlet._recorder.commit()  # before the cursor passes them: the power may go
-
-
-def near_full(outlet, recorder, near):
-    """Tell that what `outlet` has not delivered fills the journal nearly, or no more."""
-    severity, state = (WARN, SET) if near else (INFO, CLEAR)
-    recorder.event(0, "buffer_near_full", severity, state, {"outlet": outlet.name})
 
 
 def network(name, reason, recorder):

@@ -17,6 +17,7 @@ _INBOUND = const(128)  # bytes of a packet from the broker: acknowledgements, as
 FIRST_REPORT_MS = 60000  # not while everything starts
 _CURSOR_MS = const(5000)  # least time between two writes of the cursor to flash
 _STANDING = const("gateway.standing")
+_OVERRUN = const("gateway.overrun")
 _NEAR = const(8)  # less than this part of the ring is left until records are overwritten that were not delivered
 _FAR = const(4)  # and then more than this part: who is at the limit would else tell of it with each block
 _BITS = const(30)  # more than the window has places, and a small int
@@ -109,12 +110,12 @@ class Outlet:
                 replay.gap = None
                 if self._archive and thinned < first < self.journal.first:
                     thinned = first
-                    once.call(_STANDING, "gone", self, first, self.journal.first, True)
+                    once.call(_OVERRUN, "gone", self, first, self.journal.first, True)
                     replay = self._archive.replay(first)
                     continue
                 if first <= self.acked:  # nothing before them is on the way
                     self.acked = max(self.acked, after)
-                once.call(_STANDING, "gone", self, first, after, False)
+                once.call(_OVERRUN, "gone", self, first, after, False)
             if replay.done is not None:
                 done, replay = replay.done, self._replay
                 replay.start(done)
@@ -130,7 +131,7 @@ class Outlet:
                 message = self.northbound.message(record, None if again else self._clock.now())
             except (IndexError, ValueError):  # what a later version has stored, before this one came back
                 message = None
-                once.call(_STANDING, "gone", self, ordinal, ordinal + 1, False)
+                once.call(_OVERRUN, "gone", self, ordinal, ordinal + 1, False)
             if message:
                 self._sent = max(self._sent, ordinal + 1)
                 self._fresh = self._fresh & ~bit | (0 if self.northbound.late else bit)
@@ -157,4 +158,4 @@ class Outlet:
         near = 0 < first and (self.acked - first) * part < self.journal.next - first
         if near != self._near:
             self._near = near
-            once.call(_STANDING, "near_full", self, self._recorder, near)
+            once.call(_OVERRUN, "near_full", self, self._recorder, near)

@@ -15,7 +15,7 @@ def test_what_a_running_gateway_loads_now_and_then_leaves_nothing_else_behind():
     running = set(sys.modules)
     for name in (
         "gateway.epoch", "gateway.standing", "gateway.setting", "gateway.events", "gateway.silence", "gateway.bracket",
-        "gateway.report", "gateway.again", "lib.journal.index", "lib.mqtt.connect", "lib.mqtt.hello",
+        "gateway.overrun", "gateway.report", "gateway.again", "lib.journal.index", "lib.mqtt.connect", "lib.mqtt.hello",
         "lib.mqtt.leave",
     ):  # fmt: skip
         __import__(name, None, None, ("x",))

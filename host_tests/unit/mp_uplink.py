@@ -4,7 +4,7 @@ import json
 import struct
 
 from fake_nor import Nor
-from gateway import clock, standing, uplink  # noqa: F401  standing: loaded once, not once a connection
+from gateway import clock, overrun, standing, uplink  # noqa: F401  loaded once, not once a connection
 from gateway.catchup import CatchUp
 from gateway.events import CODES
 from gateway.filtered import FilteredOutlet
