@@ -51,7 +51,6 @@ class Frame:
         # bytes. 12 its CRC, 16 its payload; the frame itself begins at 8, aligned for DMA.
         self._raw = bytearray(16 + MAX)
         self._view = memoryview(self._raw)
-        self._covered = self._view[2:12]
         self._front = self._view[8:16]
 
     def buffer(self):
@@ -89,7 +88,7 @@ class Frame:
 
     def _crc(self, off):
         struct.pack_into("<IH", self._raw, 2, self._seq, off)
-        return crc32(self.payload, crc32(self._covered))
+        return crc32(self.payload, crc32(self._view[2:12]))
 
     def store(self, off, word, place, payload):
         """Program a frame at `off` of the block; return whether it reads back as it was meant."""
