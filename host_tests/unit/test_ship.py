@@ -85,6 +85,12 @@ def test_nothing_is_imported_for_the_compiler_alone():
     assert ast.unparse(bare) == "y = 1"
 
 
+def test_a_class_keeps_nothing_that_nobody_reads():
+    tree = ast.parse("class One:\n    x = 1")
+    ship.trim({"one.py": tree})
+    assert ast.unparse(tree) == "class One:\n    del __module__, __qualname__\n    x = 1"
+
+
 @pytest.mark.parametrize(
     ("said", "ships"),
     [

@@ -158,10 +158,10 @@ class _Inline(ast.NodeTransformer):
 
 
 def trim(trees: Mapping[str, ast.Module]) -> None:
-    """Drop the import of `const`, which only the compiler reads, and part the names that lib/once takes.
+    """Drop what nobody reads, and part the names that lib/once takes.
 
-    "gateway.events" would be an object on the heap; "gateway." and "events" are names of the table, all modules' one
-    and the module's own.
+    `const` is read by the compiler alone, `__module__` and `__qualname__` of a class by nobody. "gateway.events" would
+    be an object on the heap; "gateway." and "events" are names of the table, all modules' one and the module's own.
     """
     for tree in trees.values():
         _Trim({node.targets[0].id: node.value.args[0].value for node in tree.body if _text(node)}).visit(tree)
@@ -185,6 +185,10 @@ class _Trim(ast.NodeTransformer):
         if node.module == "micropython":
             node.names = [alias for alias in node.names if alias.name != "const"]
         return node if node.names else None
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body[:0] = ast.parse("del __module__, __qualname__").body
+        return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         match node:
