@@ -24,7 +24,8 @@ _EVERY = const(90000)  # 15 min, in 10 ms
 _TICK_MS = const(500)
 _TRIES = const(3)
 _ROWS = const(63)
-_FIRST, _EPOCH = const(0), const(1)  # its cursors: where the records of the present epoch begin, and that epoch
+_FIRST = const(0)  # its cursors: where the records of the present epoch begin, and that epoch
+_EPOCH = const(1)
 
 
 class Archive:

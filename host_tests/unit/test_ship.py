@@ -80,7 +80,9 @@ def test_a_public_constant_stands_as_its_value_wherever_it_is_used():
 def test_nothing_is_imported_for_the_compiler_alone():
     tree = ast.parse("from micropython import const, schedule\n_MS = const(5)\nx = _MS")
     bare = ast.parse("from micropython import const\ny = 1")
-    ship.trim({"one.py": tree, "two.py": bare})
+    pair = ast.parse("from micropython import const\n_A, _B = (const(1), const(2))")  # that is no constant to it
+    ship.trim({"one.py": tree, "two.py": bare, "three.py": pair})
+    assert ast.unparse(pair).splitlines()[0] == "from micropython import const"
     assert ast.unparse(tree) == "from micropython import schedule\n_MS = const(5)\nx = _MS"
     assert ast.unparse(bare) == "y = 1"
 

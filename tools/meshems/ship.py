@@ -160,29 +160,30 @@ class _Inline(ast.NodeTransformer):
 def trim(trees: Mapping[str, ast.Module]) -> None:
     """Drop what nobody reads, and part the names that lib/once takes.
 
-    `const` is read by the compiler alone, `__module__` and `__qualname__` of a class by nobody. "gateway.events" would
-    be an object on the heap; "gateway." and "events" are names of the table, all modules' one and the module's own.
+    `const` is read by the compiler alone, where it stands for one name; `__module__` and `__qualname__` of a class by
+    nobody. "gateway.events" would be an object on the heap; "gateway." and "events" are names of the table, the one
+    all modules', the other the module's own.
     """
     for tree in trees.values():
-        _Trim({node.targets[0].id: node.value.args[0].value for node in tree.body if _text(node)}).visit(tree)
-
-
-def _text(node: ast.stmt) -> bool:
-    """Tell whether a statement is `_X = const("text")`."""
-    match node:
-        case ast.Assign(targets=[ast.Name()], value=ast.Call(func=ast.Name(id="const"), args=[ast.Constant(str())])):
-            return True
-    return False
+        constants: dict[str, ast.expr] = {}
+        for node in tree.body:
+            match node:
+                case ast.Assign([ast.Name(name)], ast.Call(ast.Name("const"), [value])):
+                    constants[name] = value
+        used = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "const"]
+        texts = {name: value.value for name, value in constants.items() if isinstance(value, ast.Constant)}
+        _Trim(texts, len(used) == len(constants)).visit(tree)
 
 
 class _Trim(ast.NodeTransformer):
-    """Knows the constant texts of its module."""
+    """Knows the constants of its module, and whether only the compiler needs `const` there."""
 
-    def __init__(self, texts: dict[str, str]):
+    def __init__(self, texts: Mapping[str, object], compiled: bool):
         self.texts = texts
+        self.compiled = compiled
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        if node.module == "micropython":
+        if node.module == "micropython" and self.compiled:
             node.names = [alias for alias in node.names if alias.name != "const"]
         return node if node.names else None
 
@@ -193,7 +194,7 @@ class _Trim(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         match node:
             case ast.Call(func=ast.Attribute(ast.Name("once"), "call" | "forget"), args=[name, *_]):
-                text = name.value if isinstance(name, ast.Constant) else self.texts.get(ast.unparse(name), "")
+                text = str(name.value if isinstance(name, ast.Constant) else self.texts.get(ast.unparse(name), ""))
                 package, dot, part = text.rpartition(".")
                 if len(text) > INTERNED >= max(len(package + dot), len(part)):
                     node.args[0] = ast.BinOp(ast.Constant(package + dot), ast.Add(), ast.Constant(part))
