@@ -64,9 +64,11 @@ class Bus:
         while True:
             life.beat()
             now_ms = self._now_ms()
-            due = [meter for meter in self.meters if meter.due(now_ms // 1000)]
-            # who was silent comes last: its time-out moves nobody's instant
-            due = [meter for meter in due if not meter.misses] + [meter for meter in due if meter.misses]
+            due, silent = [], []  # these come last: their time-outs move nobody's instant
+            for meter in self.meters:
+                if meter.due(now_ms // 1000):
+                    (silent if meter.misses else due).append(meter)
+            due.extend(silent)
             for meter in due:
                 if meter.port != port:
                     port = meter.port
@@ -77,8 +79,10 @@ class Bus:
             if due:
                 self.recorder.commit()
             now_ms = self._now_ms()
-            wait = min(meter.every * 1000 - now_ms % (meter.every * 1000) for meter in self.meters)
-            await asyncio.sleep_ms(min(wait, _IDLE_MS))
+            wait = _IDLE_MS
+            for meter in self.meters:
+                wait = min(wait, meter.every * 1000 - now_ms % (meter.every * 1000))
+            await asyncio.sleep_ms(wait)
 
     def _now_ms(self):
         now = self._clock.now()
