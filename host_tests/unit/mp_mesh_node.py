@@ -1,5 +1,7 @@
 """lib/mesh/node: nodes on a small radio; ticks wrap at 2^30 in the middle of each test."""
 
+from struct import pack
+
 from lib.mesh import counts
 from lib.mesh.frames import BEACON, BODY, DOWN, FLOOD, LACK, UP
 from lib.mesh.ticks import later
@@ -87,6 +89,39 @@ def test_the_window_is_four_and_one_that_is_lost_does_not_stop_the_others():
     root.confirm(2, 49, air.now)
     air.run(500)
     assert sorted(pole.app.ackeds) == [47, 49]
+
+
+def deliver(air, pole, number):
+    """Offer a batch until it is taken; return the ms until it is acknowledged."""
+    air.until(lambda: pole.offer(number, b"x", air.now), 5000)
+    return air.until(lambda: number in pole.app.ackeds)
+
+
+def test_an_origin_whose_batches_went_to_another_root_for_long_is_taken_again():
+    for elsewhere in (14, 15, 16, 0x7FFF, 0x9C40, 0xFFF0):
+        air, (root, pole) = chain(2)
+        air.run(8000)
+        for number in (1, 2):
+            assert deliver(air, pole, number) < 1000, elsewhere
+            pole.custody._seq = pole.custody._seq + elsewhere & 0xFFFF
+        assert [batch[1] for batch in root.app.batches] == [1, 2]
+
+
+def test_batches_that_another_root_has_made_safe_take_no_room_at_this_one():
+    air, (root, pole) = chain(2)
+    root.app.prompt = False
+    air.run(8000)
+    for first in (1, 5, 9):
+        pole.custody._tokens = 4
+        assert all(pole.offer(first + i, b"x", air.now) for i in range(4))
+        air.run(1500)
+        assert [batch[1] for batch in root.app.batches] == list(range(1, first + 4))
+        if first < 9:
+            pole.custody.acked(pack(">HHHHB", 1, first + 3, 15, 0, 1), air.now)
+    for number in range(1, 13):
+        root.confirm(2, number, air.now)
+    air.run(500)
+    assert sorted(pole.app.ackeds) == list(range(1, 13))
 
 
 def test_numbers_that_come_again_after_a_reboot_are_no_duplicates_of_those_before():

@@ -78,31 +78,28 @@ class Collect:
             return
         seq, number = unpack_from(">HI", text, 3)
         row = self._row(origin)
-        renewed = self._node.secrecy.floors.epoch(row) != self._epoch[row]
-        if renewed:
-            self._epoch[row] = self._node.secrecy.floors.epoch(row)
+        epoch = self._node.secrecy.floors.epoch(row)
+        ahead = seq - self._newest[row] & 0xFFFF
+        if epoch != self._epoch[row] or _SPAN <= ahead <= 0x10000 - _SPAN:
+            # another life of that node; or it was with another root meanwhile, since it never falls back so far
+            self._epoch[row] = epoch
             self._newest[row] = seq
             self._safe[row] = self._held[row] = 0
-        back = self._newest[row] - seq & 0xFFFF
-        if back >= 0x8000:
-            shift = min(_SPAN, 0x10000 - back)
-            self._safe[row] = self._safe[row] << shift & 0xFFFF
-            self._held[row] = self._held[row] << shift & 0xFFFF
+        elif ahead < _SPAN:
+            self._safe[row] = self._safe[row] << ahead & 0xFFFF
+            self._held[row] = self._held[row] << ahead & 0xFFFF
             self._newest[row] = seq
-            back = 0
-        elif back >= _SPAN:
-            return  # acknowledged long ago, or it would not have been overtaken so far
+        back = self._newest[row] - seq & 0xFFFF
         if busy:
             self._slow[origin] = True
         if self._safe[row] >> back & 1:
             self._answer(origin, now, 20)
             return
         slot = self._slot(row, seq)
-        if slot >= 0:
-            self._seqs[slot] = seq
-            self._numbers[slot] = number
-            self._held[row] |= 1 << back  # before the application hears of it: it may confirm at once
-        if slot < 0 or not self._node.app.received(origin, number, kind, text[9:]):
+        self._seqs[slot] = seq
+        self._numbers[slot] = number
+        self._held[row] |= 1 << back  # before the application hears of it: it may confirm at once
+        if not self._node.app.received(origin, number, kind, text[9:]):
             self._held[row] &= ~(1 << back)
             self._slow[origin] = True
         self._answer(origin, now, _HELD_MS)
@@ -113,14 +110,21 @@ class Collect:
         return back < _SPAN and (self._held[row] & ~self._safe[row]) >> back & 1
 
     def _slot(self, row, seq):
-        """Return where a batch is noted until it is confirmed, -1 when there are four: no origin has more."""
-        free = -1
+        """Return where a batch is noted until it is confirmed.
+
+        No origin has more than four under way: with a fifth, another root has made one of them safe, the oldest first.
+        Should it come again all the same, it is one that is new here.
+        """
+        found = oldest = -1
         for slot in range(4 * row, 4 * row + 4):
-            if self._seqs[slot] == seq:
+            other = self._seqs[slot]
+            if other == seq:
                 return slot
-            if not self._waits(row, self._seqs[slot]):
-                free = slot
-        return free
+            back = self._newest[row] - other & 0xFFFF if self._waits(row, other) else _SPAN
+            if back > oldest:
+                found, oldest = slot, back
+        self._held[row] &= ~(1 << oldest)
+        return found
 
     def _answer(self, origin, now, ms):
         due = later(now, ms)
