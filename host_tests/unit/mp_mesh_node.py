@@ -4,6 +4,7 @@ from struct import pack
 
 from lib.mesh import counts
 from lib.mesh.frames import BEACON, BODY, DOWN, FLOOD, LACK, UP
+from lib.mesh.nettime import NetTime
 from lib.mesh.ticks import later
 from mesh_air import MS_2020, WRAP, Air, mac_of
 
@@ -179,6 +180,42 @@ def test_a_command_is_carried_out_once_and_its_result_comes_up():
     assert root.command(4, 76, 60, b"open", air.now)  # below the floor
     air.until(lambda: len(root.app.results) == 3)
     assert root.app.results[2] == (4, 76, None) and len(far.app.commands) == 1
+
+
+def test_a_command_with_an_expiry_waits_until_the_time_is_known():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    assert root.command(2, 9, 60, b"open", air.now)
+    root.set_time(None, 0, air.now)
+    pole.nettime = NetTime(0)  # as after a reboot
+    air.run(8000)
+    assert pole.app.commands == [] and pole.app.above == -1
+    root.set_time(root.nettime.read(air.now), 1, air.now)
+    root.beacons.wave(air.now)
+    air.until(lambda: root.app.results, 10000)
+    assert root.app.results == [(2, 9, b"did open")] and pole.app.commands == [(9, b"open")]
+
+
+def test_a_command_of_a_root_that_does_not_trust_its_time_has_no_expiry():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    root.set_time(None, 0, air.now)
+    pole.nettime = NetTime(0)
+    assert root.command(2, 9, 60, b"open", air.now)
+    air.until(lambda: root.app.results, 10000)
+    assert root.app.results == [(2, 9, b"did open")]
+
+
+def test_a_command_that_has_expired_is_not_carried_out():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    air.reach = lambda a, b: False
+    assert root.command(2, 9, 60, b"open", air.now)
+    pole.nettime._base += 70000
+    air.run(1000)
+    air.reach = lambda a, b: True
+    air.until(lambda: root.app.lost, 10000)
+    assert root.app.lost == [(2, 9)] and pole.app.commands == [] and pole.app.above == -1
 
 
 def test_a_command_whose_result_is_lost_is_answered_again_and_not_carried_out_again():

@@ -88,7 +88,9 @@ class Down:
                 return
         app = self._node.app
         ms = self._node.nettime.read(now)
-        if expiry and ms is not None and ms // 1000 > expiry:
+        if expiry and ms is None:
+            return  # it may have expired long ago; while it has not, the root sends it again
+        if expiry and ms // 1000 > expiry:
             self._say((ident, EXPIRED, b""), now)
         elif not app.floor(ident):
             self._say((ident, KNOWN, b""), now)
