@@ -1,10 +1,11 @@
 """lib/mesh/node: nodes on a small radio; ticks wrap at 2^30 in the middle of each test."""
 
-from struct import pack
+from struct import pack, pack_into
 
 from lib.mesh import counts
-from lib.mesh.frames import BEACON, BODY, DOWN, FLOOD, LACK, UP
+from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, UP
 from lib.mesh.nettime import NetTime
+from lib.mesh.queue import SIZE
 from lib.mesh.ticks import later
 from mesh_air import MS_2020, WRAP, Air, mac_of
 
@@ -406,6 +407,22 @@ def test_over_udp_a_frame_is_sent_three_times_and_a_late_lack_for_any_of_them_co
         air.now = later(air.now, 1000)
         for node in (root, pole):
             node.tick(air.now)
+
+
+def test_a_frame_that_was_refused_for_want_of_room_is_taken_when_it_comes_again():
+    air, (root, pole) = chain(2)
+    for kind in (UP, DOWN, FLOOD):
+        frame = bytearray(60)  # from 7, by way of 1, a root that this frame is not for
+        pack_into(">HHBBHHH" if kind == UP else ">HHBBHH", frame, BODY, 7, 9, 5, 0, 5, 0, 1)
+        pole.guard.members.came(7, 3)
+        for room in (False, True):
+            taken = [pole.queue.take(UP, 40, 0, air.now) for _ in range(0 if room else SIZE - pole.queue.count)]
+            n = root.guard.seal(memoryview(frame), 50, kind, ALL if kind == FLOOD else 2)
+            before = pole.queue.count
+            pole.on_rx(frame[:n], -60, air.now, mac_of(1))
+            assert pole.queue.count == before + room, (kind, room)
+            for slot in taken:
+                pole.queue.free(slot)
 
 
 def test_frames_have_the_published_length_and_none_is_longer_than_250_bytes():

@@ -10,6 +10,7 @@ from micropython import const
 
 from lib.mesh import counts
 from lib.mesh.frames import ACK, ALL, BODY, COMMAND, DOWN, DOWN_BODY, DOWN_SEALED, FLOOD, MIC, RESULT
+from lib.mesh.queue import SIZE
 from lib.mesh.secrecy import DOWNWARD
 from lib.mesh.ticks import later
 
@@ -42,6 +43,9 @@ class Down:
                 self._mine(what, root, epoch, ctr, frame[DOWN_SEALED : len(frame) - MIC], now)
             return True
         queue = node.queue
+        if queue.count == SIZE:  # before it is known: it comes again
+            node.notes.note(counts.CROWDED)
+            return False
         key = bytes((kind,)) + bytes(frame[13:15]) + bytes(frame[17:21])
         if queue.known(key):
             slot = queue.flooding(key) if kind == FLOOD else -1
@@ -62,9 +66,6 @@ class Down:
                 return True
         length = len(frame) - MIC
         slot = queue.take(kind, length, via, now)
-        if slot < 0:
-            node.notes.note(counts.CROWDED)
-            return False
         copy = queue.frame(slot)
         copy[BODY:length] = frame[BODY:length]
         copy[_TTL] = ttl - 1

@@ -6,6 +6,7 @@ from micropython import const
 
 from lib.mesh import counts
 from lib.mesh.frames import ALL, BODY, HELLO, HOPS, LIMIT, MIC, SEQREQ, SOLICIT, TAG, UP, UP_BODY, UP_SEALED
+from lib.mesh.queue import SIZE
 from lib.mesh.routes import newer
 from lib.mesh.secrecy import UPWARD
 from lib.mesh.ticks import diff, later
@@ -179,12 +180,12 @@ class Upward:
                 node.collect.arrived(origin, text, tries & 0x80, now)
             return True
         queue = node.queue
+        if queue.count == SIZE:  # before it is known: it comes again
+            note(counts.CROWDED, source)
+            return False
         if queue.known(b"\0" + bytes(frame[11:13]) + bytes(frame[19:23])):
             return True
         slot = queue.take(UP, end, 0, now)
-        if slot < 0:
-            note(counts.CROWDED, source)
-            return False
         node.guard.members.came(origin, source)
         copy = queue.frame(slot)
         copy[BODY:end] = frame[BODY:end]
