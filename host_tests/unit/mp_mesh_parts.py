@@ -1,5 +1,7 @@
 """lib/mesh: the queue, custody, time and channel, each by itself."""
 
+import gc
+
 import soft_aes  # noqa: F401
 from lib.mesh import counts
 from lib.mesh.channel import Channel
@@ -230,6 +232,22 @@ def test_what_was_on_its_way_to_another_root_goes_at_once():
     assert len(node.sent) == 2 and node.blamed == []
 
 
+def test_what_a_batch_costs_does_not_grow_with_how_often_it_was_sent():
+    node = Fake()
+    custody = Custody(node)
+    custody.offer(1, 0, b"x", NOW)
+    now = NOW
+    for _ in range(3000):  # a root that never says anything, for four days
+        custody.sent(node.sent.pop()[2], node, True, now)
+        now = later(now, 180000)
+        custody.tick(now)
+        node.blamed.clear()
+    gc.collect()
+    live = gc.mem_alloc()
+    custody.sent(1 % 255 + 1, node, True, now)
+    assert gc.mem_alloc() - live < 200, gc.mem_alloc() - live
+
+
 # --- time
 
 
@@ -312,6 +330,22 @@ def test_a_node_that_finds_its_site_elsewhere_goes_back_once_and_takes_the_other
     assert node.sent == [6]
     said = [what for _, what in walk(node, channel, 1000, True, now)]
     assert said[:5] == [(ALL, MOVE, b"\x0b\0")] * 3 + [11, "moved"] and channel.at == 11
+
+
+def test_what_a_scan_costs_does_not_grow_with_how_many_there_were():
+    node = Fake()
+    channel = Channel(node, 6)
+    channel._scans = 100000  # a year without a route
+    walk(node, channel, 31000)
+    gc.collect()
+    now, live, most = later(NOW, 31000), gc.mem_alloc(), 0
+    for _ in range(50):
+        wait = channel.tick(now, 1000, False)
+        most = max(most, gc.mem_alloc() - live)
+        gc.collect()
+        node.sent.clear()
+        now, live = later(now, max(1, wait)), gc.mem_alloc()
+    assert most < 3000, most
 
 
 def test_a_move_is_passed_on_before_it_is_followed():

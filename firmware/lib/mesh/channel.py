@@ -13,6 +13,7 @@ _LISTEN_MS = const(30000)  # without a route, before the first scan
 _BETWEEN_MS = const(10000)  # between scans, and as much again by chance: not all at once
 _QUICK = const(4)  # scans; from then on that time is doubled after each
 _LISTEN_MOST_MS = const(300000)
+_DOUBLED = const(5)  # times, and it is more than that
 _DWELL_MS = const(150)  # twice on each channel
 _ASK_MS = const(1000)  # between two questions while listening; doubled
 _MOVES = const(3)
@@ -67,7 +68,7 @@ class Channel:
             self._scan = None
             self._lost = now
             self._scans += 1
-            wait = min(_LISTEN_MOST_MS, _BETWEEN_MS << max(0, self._scans - _QUICK))
+            wait = min(_LISTEN_MOST_MS, _BETWEEN_MS << min(max(0, self._scans - _QUICK), _DOUBLED))
             self._listen = wait + self._node.rand(wait)
             self._ask = _ASK_MS
             self._tune(self._hint)

@@ -16,6 +16,7 @@ WINDOW = const(4)
 _SPAN = const(16)  # sequence numbers that an acknowledgement covers
 _RTO_MS = const(3000)
 _RTO_MOST_MS = const(120000)
+_DOUBLED = const(6)  # times, and it is more than that
 _EARLY_MS = const(1500)  # a later one has arrived, and this one is older than that: it is lost
 _HELD_MS = const(15000)  # a root has it and waits for its broker
 _PACE_MS = const(2000)  # between batches of a backlog
@@ -173,7 +174,8 @@ class Custody:
         """
         batch = self._owned(owner)
         if batch and batch.state == _QUEUED:
-            rto = min(_RTO_MOST_MS, _RTO_MS << (max(0, batch.tries - 2) if smooth else batch.tries))
+            doubled = max(0, batch.tries - 2) if smooth else batch.tries
+            rto = min(_RTO_MOST_MS, _RTO_MS << min(doubled, _DOUBLED))
             batch.state = _GONE
             batch.tries += 1
             batch.via = neighbour if smooth else None
