@@ -332,6 +332,18 @@ def test_a_node_that_finds_its_site_elsewhere_goes_back_once_and_takes_the_other
     assert said[:5] == [(ALL, MOVE, b"\x0b\0")] * 3 + [11, "moved"] and channel.at == 11
 
 
+def test_a_channel_that_there_is_not_is_never_tuned_to_and_over_udp_none_is():
+    for hint, named in ((6, 0), (6, 15), (6, 255), (0, 6)):
+        node = Fake()
+        channel = Channel(node, hint)
+        channel.beacon(named, NOW)
+        channel.heard_move(named, NOW)
+        said = walk(node, channel, 31500)
+        node.sent.clear()
+        channel.beacon(named, later(NOW, 31500))
+        assert node.sent == [] and named not in [what for _, what in said], (hint, named)
+
+
 def test_what_a_scan_costs_does_not_grow_with_how_many_there_were():
     node = Fake()
     channel = Channel(node, 6)

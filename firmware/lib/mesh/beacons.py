@@ -219,8 +219,7 @@ class Beacons:
         node.upward.choose(now)
         if neighbour is routes.parent:
             self._followed(neighbour, flags, (high << 32) + low, stratum, epoch, now)
-            if channel:
-                node.channel.beacon(channel, now)
+            node.channel.beacon(channel, now)
 
     def _followed(self, parent, flags, ms, stratum, epoch, now):
         """The parent's beacon: pass a new wave on, take the time."""

@@ -8,6 +8,7 @@ from micropython import const
 from lib.mesh.frames import ALL, MOVE, SOLICIT
 from lib.mesh.ticks import diff, later
 
+_CHANNELS = const(14)
 _ORDER = b"\x01\x06\x0b\x02\x03\x04\x05\x07\x08\x09\x0a\x0c\x0d"
 _LISTEN_MS = const(30000)  # without a route, before the first scan
 _BETWEEN_MS = const(10000)  # between scans, and as much again by chance: not all at once
@@ -92,7 +93,7 @@ class Channel:
 
     def beacon(self, channel, now):
         """Somebody with a route names the channel of the site, and this node has no route yet."""
-        if self._moving or not channel:
+        if self._moving or not self._hint or not 0 < channel <= _CHANNELS:
             return
         if channel != self._good and self._scan is not None:
             self._tune(self._good)  # back once, for those who still listen there
@@ -109,7 +110,7 @@ class Channel:
 
     def heard_move(self, channel, now):
         """The parent, or anybody while there is no route, leaves for another channel: pass it on and follow."""
-        if 0 < channel < 15 and channel != self.at and not self._moving and self._hint:
+        if 0 < channel <= _CHANNELS and channel != self.at and not self._moving and self._hint:
             self._due = later(now, self._node.rand(_MOVE_MS))
             self.move(channel)
 
