@@ -358,6 +358,17 @@ def test_hello_goes_up_so_that_commands_find_their_way():
     assert nodes[0].guard.members.via(3) == 2 and nodes[1].guard.members.via(3) == 3
 
 
+def test_a_hello_that_finds_no_room_is_said_later():
+    air, nodes = chain(3)
+    far = nodes[2]
+    while far.queue.count < SIZE:
+        far.queue.take(DOWN, 40, 2, later(air.now, 30000))
+    air.run(20000)
+    assert nodes[0].guard.members.via(3) == 0
+    air.run(20000)
+    assert nodes[0].guard.members.via(3) == 2
+
+
 def test_over_udp_frames_count_as_arrived_when_the_mesh_itself_says_so():
     air, nodes = chain(3, mac_ack=False, window32=True, channel=0)
     air.acks = False

@@ -136,8 +136,8 @@ class Upward:
         if self._spoke is not None and diff(now, self._spoke) > _KEEPALIVE_MS:
             self._hello = now
         if self._hello is not None and diff(self._hello, now) <= 0:
-            self._hello = None
             parent = self._node.routes.parent
+            self._hello = later(now, _ASK_MS)  # when there is no room
             self.send(pack(">BHhH", HELLO, parent.id, parent.level // 16, parent.etx), 0, 0, now)
 
     def send(self, content, tries, owner, now):
