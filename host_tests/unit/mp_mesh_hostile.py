@@ -115,7 +115,7 @@ def test_a_member_with_an_impossible_cost_is_not_believed():
     node, liar = nodes[2], Insider(50)
     for said in (
         (1, 500, 50, 1, UPLINK), (1, 500, 0, 3, UPLINK), (1, 500, 200, 0, UPLINK), (50, 500, 100, 1, UPLINK),
-        (1, 500, 0, 0, UPLINK | ROOT), (50, 500, 0, 1, UPLINK | ROOT),
+        (1, 500, 0, 0, UPLINK | ROOT), (50, 500, 0, 1, UPLINK | ROOT), (50, 500, 0, 0, ROOT), (1, 500, 200, 1, 0),
     ):  # fmt: skip
         before = node.counts[counts.LIAR]
         node.on_rx(liar.beacon(*said), -50, air.now, mac_of(50))

@@ -10,7 +10,7 @@ from struct import pack_into, unpack_from
 from micropython import const
 
 from lib.mesh import counts
-from lib.mesh.frames import BEACON_BODY, BODY, BUSY, LACKS, NEVER, PULL, ROOT, TIMED, UPLINK
+from lib.mesh.frames import BEACON_BODY, BODY, BUSY, LACKS, NEVER, OFF, PULL, ROOT, TIMED, UPLINK
 from lib.mesh.links import DEAD
 from lib.mesh.nettime import NEVER as TIMELESS
 from lib.mesh.queue import LONG
@@ -187,7 +187,7 @@ class Beacons:
             lies = root != source or hops
         else:
             lies = cost != NEVER and (not 0 < hops < 255 or cost < 100 * hops or root == source)
-        if lies:
+        if lies or cost < OFF and not flags & UPLINK:
             node.notes.note(counts.LIAR, source)
             return
         if flags & ROOT and not node.is_root:

@@ -15,7 +15,7 @@ from lib.mesh import counts, down
 from lib.mesh.beacons import Beacons
 from lib.mesh.channel import Channel
 from lib.mesh.custody import Custody
-from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, MOVE, SEQREQ, SOLICIT, UP, UPLINK
+from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, MOVE, OFF, SEQREQ, SOLICIT, UP, UPLINK
 from lib.mesh.guard import Counter, Guard
 from lib.mesh.nettime import NetTime
 from lib.mesh.outbox import Outbox
@@ -200,7 +200,7 @@ class Node:
     def uplink(self, ok, load, now):
         """At a root: whether the brokers are reached, and how busy it is (0..200, what is added to its cost)."""
         self._uplink = ok
-        load = min(load, 200) if ok else 30000
+        load = min(load, 200) if ok else OFF
         if load != self.routes.load:
             self.routes.load = load
             self.beacons.wave(now)  # a new seqno: only so a dearer route may be followed
