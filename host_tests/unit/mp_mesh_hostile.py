@@ -151,6 +151,21 @@ class Mute:
         return None
 
 
+def test_a_member_that_always_knows_a_newer_seqno_makes_no_storm_of_waves():
+    air, nodes = chain(3)
+    air.run(120000)
+    root, liar = nodes[0], Insider(50)
+    air.log = []
+    began = root.routes.own
+    for _ in range(600):  # ten a second, for a minute
+        root.on_rx(liar.beacon(1, root.routes.own + 1000 & 0xFFFF, 200, 1, UPLINK), -50, air.now, mac_of(50))
+        air.run(100)
+    waves = {frame[13:15] for source, _, frame in air.log if source == 1 and frame[0] & 15 == BEACON}
+    assert root.routes.own != began and len(waves) < 10, len(waves)
+    air.run(300000)
+    assert all(node.routes.root == 1 for node in nodes)
+
+
 def test_a_time_a_day_ahead_is_refused_until_a_second_wave_says_the_same():
     air, nodes = chain(2)
     pole = nodes[1]

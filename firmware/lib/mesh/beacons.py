@@ -193,8 +193,7 @@ class Beacons:
         if flags & ROOT and not node.is_root:
             node.upward.renew(source, seqno, now)
         if routes.is_root and root == node.id and newer(seqno, routes.own):
-            routes.own = seqno  # from before this root's reboot
-            self.wave(now)
+            node.upward.overtaken(seqno + 1 & 0xFFFF, now)  # from before this root's reboot
         if not neighbour:
             return
         if not alone:

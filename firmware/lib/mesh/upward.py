@@ -83,18 +83,22 @@ class Upward:
         if not newer(seqno, routes.seqno()):
             self._node.beacons.urge(now)
         elif routes.is_root:
-            if self._asked is None or diff(now, self._asked) > _CALM_MS:
-                self._gap = _ASK_MS
-            elif diff(now, self._asked) < self._gap:
-                return
-            else:
-                self._gap *= 2  # a wave for each question of a hundred nodes would be a flood
-            self._asked = now
-            routes.own = seqno - 1
-            self._node.beacons.wave(now)
+            self.overtaken(seqno, now)
         elif routes.parent and routes.parent.id != source and (self._asked is None or diff(now, self._asked) > _ASK_MS):
             self._asked = now
             self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
+
+    def overtaken(self, seqno, now):
+        """At a root: begin a wave with a seqno newer than its own, since somebody needs it."""
+        if self._asked is None or diff(now, self._asked) > _CALM_MS:
+            self._gap = _ASK_MS
+        elif diff(now, self._asked) < self._gap:
+            return
+        else:
+            self._gap *= 2  # a wave for each question of a hundred nodes would be a flood
+        self._asked = now
+        self._node.routes.own = seqno - 1
+        self._node.beacons.wave(now)
 
     def minute(self, now):
         """Forget what is long ago: ticks wrap. Ask a parent whose beacons are not heard. To be called once a minute."""
