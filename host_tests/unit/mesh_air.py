@@ -23,9 +23,9 @@ LATENCY = 3
 class Conf:
     """What a node is told of itself."""
 
-    def __init__(self, ident, root=False, epoch=1, mac_ack=True, window32=False, channel=6):
+    def __init__(self, ident, root=False, epoch=1, mac_ack=True, window32=False, channel=6, time=0):
         self.site, self.id, self.root, self.epoch = keys.site(SECRET), ident, root, epoch
-        self.channel, self.mac_ack, self.window32, self.time = channel, mac_ack, window32, 0
+        self.channel, self.mac_ack, self.window32, self.time = channel, mac_ack, window32, time
 
 
 class App:

@@ -10,6 +10,7 @@ from struct import pack, pack_into
 from lib.mesh import counts, keys
 from lib.mesh.frames import ALL, BEACON, BEACON_BODY, BODY, FLOOD, ROOT, TIMED, UP, UPLINK
 from lib.mesh.guard import Guard
+from lib.mesh.nettime import NetTime
 from mesh_air import MS_2020, SECRET, Conf, mac_of
 from mp_mesh_node import chain
 
@@ -185,11 +186,32 @@ def test_a_time_a_day_ahead_is_refused_until_a_second_wave_says_the_same():
 
 
 def test_a_time_before_the_one_that_was_stored_is_refused_after_a_reboot():
-    air, nodes = chain(2)
-    pole = nodes[1]
-    fresh = type(pole.nettime)(MS_2020 + 10**9)
-    assert not fresh.heard(MS_2020, 1, 1, 5, air.now) and fresh.read(air.now) is None
-    assert fresh.heard(MS_2020 + 10**9, 1, 1, 5, air.now)
+    fresh = NetTime(MS_2020 + 10**9)
+    assert not fresh.heard(MS_2020, 1, 1, 5, 100) and fresh.read(100) is None
+    assert fresh.heard(MS_2020 + 10**9, 1, 1, 5, 100)
+
+
+def test_what_was_stored_in_the_future_does_not_keep_the_time_away_for_ever():
+    air, (root, _) = chain(2)
+    air.run(1000)
+    air.remove(2)
+    air.log = []
+    pole = air.add(2, epoch=2, time=MS_2020 + 10**12)
+    air.reach = lambda a, b: a == 1  # its questions are not heard yet
+    root.beacons.wave(air.now)
+    air.until(lambda: pole.routes.root)
+    assert pole.nettime.read(air.now) is None
+    air.reach = lambda a, b: True
+    old = [frame for source, mac, frame in air.log if source == 1 and mac is None]
+    air.until(lambda: pole.nettime.read(air.now) is not None, 15000)
+    assert abs(pole.nettime.read(air.now) - root.nettime.read(air.now)) < 10 and pole.counts[counts.TIME] > 0
+    air.remove(2)
+    pole = air.add(2, epoch=3, time=MS_2020 + 10**12)
+    air.reach = lambda a, b: False
+    for frame in old:  # who only repeats what was said before the reboot answers no question
+        pole.on_rx(frame, -60, air.now, mac_of(1))
+        air.run(500)
+    assert pole.parent_id() == 1 and pole.nettime.read(air.now) is None
 
 
 def test_a_member_can_forge_neither_anothers_readings_nor_a_command():

@@ -62,7 +62,7 @@ class Channel:
             self._scan = list(bytes((self._good, self._hint)) + _ORDER)
             self._asked = True
         if self._scan is None:
-            self._question()
+            self.question(ALL)
             self._due = later(now, self._ask + self._node.rand(self._ask // 2))
             self._ask = min(2 * self._ask, _LISTEN_MS // 2)
         elif self._asked and not self._scan:
@@ -77,14 +77,15 @@ class Channel:
             if self._asked:
                 self._tune(self._scan.pop(0))
             self._asked = not self._asked
-            self._question()
+            self.question(ALL)
             self._due = later(now, _DWELL_MS)
         return 0
 
-    def _question(self):
+    def question(self, to):
+        """Ask for a beacon that carries a number which nobody knew before."""
         node = self._node
         self.nonce = bytes([node.rand(256) for _ in range(4)])
-        node.outbox.say(ALL, SOLICIT, self.nonce)
+        node.outbox.say(to, SOLICIT, self.nonce)
 
     def _tune(self, channel):
         if channel and channel != self.at:

@@ -22,7 +22,7 @@ class NetTime:
     """`stratum` 255: not known. `told`: whether the application has heard of what is known."""
 
     def __init__(self, since_ms):
-        self._since = since_ms  # times before that are old
+        self._since = since_ms  # times before that are old, or the one that was kept was wrong
         self._base = None
         self._at = 0
         self._claim = None  # (ms at which ticks were 0, wave) of a refused step
@@ -58,12 +58,12 @@ class NetTime:
         self.epoch = self.epoch + 1 & 255
         return True
 
-    def heard(self, ms, stratum, epoch, wave, now):
-        """Take the time of the parent's beacon; return False when it is refused."""
+    def heard(self, ms, stratum, epoch, wave, now, proved=False):
+        """Take the time of the parent's beacon, `proved`: one said just now; return False when it is refused."""
         ms += _AIR_MS
         self.settle(now)
         if self._base is None:
-            if ms < self._since:
+            if ms < self._since and not proved:
                 return False
             self._base = ms
         else:
