@@ -63,7 +63,7 @@ class Floors:
         elif epoch != self._epochs[row] or back < -29:
             self._seen[row] = 1
         elif back < 0:
-            self._seen[row] = (self._seen[row] << -back | 1) & _BITS
+            self._seen[row] = (self._seen[row] & _BITS >> -back) << -back | 1  # a small int throughout
         else:
             self._seen[row] |= 1 << back
             return
