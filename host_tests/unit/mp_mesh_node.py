@@ -466,6 +466,16 @@ def test_without_a_counter_that_is_stored_nothing_is_sent():
     assert root.counts[counts.REPLAY] == 0
 
 
+def test_an_origin_beyond_the_table_of_a_root_is_counted():
+    air, (root, pole) = chain(2)
+    for ident in range(3, 259):
+        root.secrecy.floors.add(ident)
+    air.run(9000)
+    assert pole.offer(1, b"x", air.now)
+    air.run(2000)
+    assert pole.app.ackeds == [] and root.counts[counts.CROWDED]
+
+
 def test_two_radios_with_one_id_are_noticed():
     air, nodes = chain(3)
     air.run(2000)

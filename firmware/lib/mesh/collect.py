@@ -10,7 +10,7 @@ from struct import pack, unpack_from
 
 from micropython import const
 
-from lib.mesh.counts import DUPLICATE
+from lib.mesh.counts import CROWDED, DUPLICATE
 from lib.mesh.down import send
 from lib.mesh.frames import ACK, HELLO, RESULT
 from lib.mesh.ticks import diff, later
@@ -49,9 +49,14 @@ class Collect:
         return row
 
     def again(self, origin, epoch):
-        """A frame is not newer than what was here: its origin has rebooted meanwhile, or there are two of that id."""
+        """A frame is not newer than what was here: its origin has rebooted meanwhile, or there are two of that id.
+
+        Or there is no room for one more origin.
+        """
         row = self._node.secrecy.floors.rows.get(origin, -1)
-        if row >= 0 and epoch < self._node.secrecy.floors.epoch(row):
+        if row < 0:
+            self._node.notes.note(CROWDED, origin)
+        elif epoch < self._node.secrecy.floors.epoch(row):
             self._older[origin] = self._older.get(origin, 0) + 1
             if self._older[origin] == _OLDER:
                 self._node.notes.note(DUPLICATE, origin)
