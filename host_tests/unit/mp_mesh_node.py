@@ -490,3 +490,14 @@ def test_two_radios_with_one_id_are_noticed():
     assert nodes[1].counts[counts.DUPLICATE] == 1
     air.run(61000)
     assert (counts.DUPLICATE, 3) in nodes[1].app.events
+
+
+def test_two_of_one_id_in_one_epoch_are_noticed_although_nobody_hears_both():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    pole.secrecy.counter.ctr = 500
+    assert deliver(air, pole, 1) < 1000
+    pole.secrecy.counter.ctr = 20  # the other one, further away
+    air.until(lambda: pole.offer(2, b"x", air.now), 20000)
+    air.run(120000)
+    assert pole.app.ackeds == [1] and root.app.events == [(counts.DUPLICATE, 2)]

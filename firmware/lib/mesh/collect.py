@@ -13,6 +13,7 @@ from micropython import const
 from lib.mesh.counts import CROWDED, DUPLICATE
 from lib.mesh.down import send
 from lib.mesh.frames import ACK, HELLO, RESULT
+from lib.mesh.secrecy import WINDOW
 from lib.mesh.ticks import diff, later
 
 _MERGE_MS = const(300)
@@ -33,7 +34,7 @@ class Collect:
         self._held = array("H")
         self._seqs = array("H")  # four a row: the batches that are held and not safe
         self._numbers = array("I")
-        self._older = {}  # origin: frames of an epoch before its last
+        self._older = {}  # origin: frames too old to have been on their way since
         self._minutes = 0
         self._due = {}  # origin: when its acknowledgement goes
         self._slow = {}  # origin: its way is congested
@@ -48,15 +49,18 @@ class Collect:
                 self._numbers.append(0)
         return row
 
-    def again(self, origin, epoch):
-        """A frame is not newer than what was here: its origin has rebooted meanwhile, or there are two of that id.
+    def again(self, origin, epoch, ctr):
+        """A frame is not new: it was repeated, its origin has rebooted since, or there are two of that id.
 
-        Or there is no room for one more origin.
+        Or it is new, and there is no room for one more origin.
         """
-        row = self._node.secrecy.floors.rows.get(origin, -1)
+        floors = self._node.secrecy.floors
+        row = floors.rows.get(origin, -1)
         if row < 0:
             self._node.notes.note(CROWDED, origin)
-        elif epoch < self._node.secrecy.floors.epoch(row):
+            return
+        now, newest = floors.newest(row)
+        if epoch < now or ctr < newest - WINDOW:
             self._older[origin] = self._older.get(origin, 0) + 1
             if self._older[origin] == _OLDER:
                 self._node.notes.note(DUPLICATE, origin)
@@ -83,7 +87,7 @@ class Collect:
             return
         seq, number = unpack_from(">HI", text, 3)
         row = self._row(origin)
-        epoch = self._node.secrecy.floors.epoch(row)
+        epoch, _ = self._node.secrecy.floors.newest(row)
         ahead = seq - self._newest[row] & 0xFFFF
         if epoch != self._epoch[row] or _SPAN <= ahead <= 0x10000 - _SPAN:
             # another life of that node; or it was with another root meanwhile, since it never falls back so far

@@ -51,9 +51,9 @@ class Floors:
         back = self._ctrs[row] - ctr
         return back < 0 or back <= self._window and back > 0 and not self._seen[row] >> back & 1
 
-    def epoch(self, row):
-        """Return the epoch that a sender is in."""
-        return self._epochs[row]
+    def newest(self, row):
+        """Return the newest (epoch, ctr) of a sender."""
+        return self._epochs[row], self._ctrs[row]
 
     def mark(self, row, epoch, ctr):
         """Note a counter that is fresh."""

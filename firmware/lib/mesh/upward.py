@@ -178,7 +178,7 @@ class Upward:
             if text is None:
                 note(counts.UNSEALED if node.secrecy.key(origin) else counts.UNKNOWN, origin)
             elif not text:
-                node.collect.again(origin, epoch)
+                node.collect.again(origin, epoch, ctr)
             else:
                 node.guard.members.came(origin, source)
                 node.collect.arrived(origin, text, tries & 0x80, now)
