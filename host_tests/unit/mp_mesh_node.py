@@ -7,23 +7,13 @@ from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, UP
 from lib.mesh.nettime import NetTime
 from lib.mesh.queue import SIZE
 from lib.mesh.ticks import later
-from mesh_air import MS_2020, WRAP, Air, mac_of
+from mesh_air import WRAP, Air, chain, mac_of
 
 WASM = True
 TIMEOUT = {
     "test_a_chain_forms_and_a_batch_goes_up_and_is_acknowledged": 120,
     "test_over_udp_frames_count_as_arrived_when_the_mesh_itself_says_so": 120,
 }
-
-
-def chain(n, **more):
-    """Return (air, nodes) of a chain that has formed; node 1 is the root, `now` is about to wrap."""
-    air = Air(lambda a, b: abs(a - b) == 1, now=WRAP - 4000)
-    root = air.add(1, root=True, **more)
-    root.set_time(MS_2020, 1, air.now)
-    nodes = [root] + [air.add(ident, **more) for ident in range(2, n + 1)]
-    air.until(lambda: all(node.routes.root for node in nodes), 20000)
-    return air, nodes
 
 
 def test_a_chain_forms_and_a_batch_goes_up_and_is_acknowledged():

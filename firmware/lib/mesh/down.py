@@ -9,7 +9,7 @@ from struct import pack, unpack_from
 from micropython import const
 
 from lib.mesh import counts
-from lib.mesh.frames import ACK, ALL, BODY, COMMAND, DOWN, DOWN_BODY, DOWN_SEALED, FLOOD, MIC, RESULT
+from lib.mesh.frames import ACK, ALL, BODY, COMMAND, DOWN, DOWN_BODY, DOWN_SEALED, FLOOD, HOPS, MIC, RESULT
 from lib.mesh.queue import SIZE
 from lib.mesh.secrecy import DOWNWARD
 from lib.mesh.ticks import later
@@ -132,6 +132,6 @@ def send(node, to, what, text, flood, now):
         return False
     frame = node.queue.frame(slot)
     counter = node.secrecy.counter
-    frame[BODY:DOWN_SEALED] = pack(DOWN_BODY, to, node.id, _TTL, what, counter.epoch, counter.ctr)
+    frame[BODY:DOWN_SEALED] = pack(DOWN_BODY, to, node.id, HOPS, what, counter.epoch, counter.ctr)
     frame[DOWN_SEALED:length] = sealed
     return True
