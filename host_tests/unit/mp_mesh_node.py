@@ -3,6 +3,7 @@
 from struct import pack, pack_into
 
 from lib.mesh import counts
+from lib.mesh.custody import Custody
 from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, UP
 from lib.mesh.nettime import NetTime
 from lib.mesh.queue import SIZE
@@ -109,7 +110,7 @@ def test_batches_that_another_root_has_made_safe_take_no_room_at_this_one():
         air.run(1500)
         assert [batch[1] for batch in root.app.batches] == list(range(1, first + 4))
         if first < 9:
-            pole.custody.acked(pack(">HHHHB", 1, first + 3, 15, 0, 1), air.now)
+            pole.custody.acked(pack(">HHHHB", 1, pole.custody._seq, 15, 0, 1), air.now)
     for number in range(1, 13):
         root.confirm(2, number, air.now)
     air.run(500)
@@ -491,3 +492,37 @@ def test_two_of_one_id_in_one_epoch_are_noticed_although_nobody_hears_both():
     air.until(lambda: pole.offer(2, b"x", air.now), 20000)
     air.run(120000)
     assert pole.app.ackeds == [1] and root.app.events == [(counts.DUPLICATE, 2)]
+
+
+def test_two_of_one_id_in_one_epoch_are_not_acknowledged_for_each_other():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    both = pole.custody, Custody(pole)
+    for i in range(8):
+        pole.custody = both[i % 2]
+        pole.custody._tokens = 1
+        assert pole.offer(i, b"x", air.now)
+        air.until(lambda i=i: i in pole.app.ackeds)
+        assert root.app.batches[-1][1] == i
+    air.run(60000)
+    assert (counts.DUPLICATE, 2) in root.app.events
+
+
+def test_two_of_one_id_in_one_epoch_take_turns_at_a_slow_broker_and_lose_nothing():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    root.app.prompt = False
+    both = pole.custody, Custody(pole)
+    for i in (0, 1):
+        pole.custody = both[i]
+        pole.custody._tokens = 4
+        assert all(pole.offer(10 * i + j, b"x", air.now) for j in range(4))
+        air.run(300)
+    for number in (0, 1, 2, 3, 10, 11, 12, 13):
+        root.confirm(2, number, air.now)
+        air.run(50)
+    air.run(1000)
+    assert sorted(pole.app.ackeds) == [10, 11, 12, 13]
+    pole.custody = both[0]
+    root.app.prompt = True
+    air.until(lambda: len(pole.app.ackeds) == 8)

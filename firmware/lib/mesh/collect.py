@@ -34,7 +34,7 @@ class Collect:
         self._held = array("H")
         self._seqs = array("H")  # four a row: the batches that are held and not safe
         self._numbers = array("I")
-        self._older = {}  # origin: frames too old to have been on their way since
+        self._older = {}  # origin: frames that came as if there were two of it
         self._minutes = 0
         self._due = {}  # origin: when its acknowledgement goes
         self._slow = {}  # origin: its way is congested
@@ -61,9 +61,13 @@ class Collect:
             return
         now, newest = floors.newest(row)
         if epoch < now or ctr < newest - WINDOW:
-            self._older[origin] = self._older.get(origin, 0) + 1
-            if self._older[origin] == _OLDER:
-                self._node.notes.note(DUPLICATE, origin)
+            self._twin(origin)
+
+    def _twin(self, origin):
+        """It looks as if there were two of that id: so it does after a reboot too, but not often."""
+        self._older[origin] = self._older.get(origin, 0) + 1
+        if self._older[origin] == _OLDER:
+            self._node.notes.note(DUPLICATE, origin)
 
     def minute(self):
         """Forget how many were not new, once in ten minutes; to be called once a minute."""
@@ -91,6 +95,8 @@ class Collect:
         ahead = seq - self._newest[row] & 0xFFFF
         if epoch != self._epoch[row] or _SPAN <= ahead <= 0x10000 - _SPAN:
             # another life of that node; or it was with another root meanwhile, since it never falls back so far
+            if epoch == self._epoch[row]:
+                self._twin(origin)
             self._epoch[row] = epoch
             self._newest[row] = seq
             self._safe[row] = self._held[row] = 0

@@ -1,8 +1,8 @@
 """An origin's batches until a root says that they are safe: sent, sent again, never forgotten here before that.
 
 They come from the origin's flash and stay there until `app.acked`; what is held here is a window of four, so that one
-that is lost does not stop the rest. A batch gets a sequence number of its own for the air, which begins anew with each
-epoch: an acknowledgement names the epoch, so one for an earlier life of this node never counts.
+that is lost does not stop the rest. A batch gets a sequence number of its own for the air, which begins anywhere after
+each start: an acknowledgement names the epoch, so one for an earlier life of this node never counts.
 """
 
 from struct import pack, unpack
@@ -88,8 +88,13 @@ class Custody:
         return True
 
     def routed(self, now):
-        """There is a route for the first time."""
-        self._start = later(now, self._node.rand(_SETTLE_MS))
+        """There is a route for the first time: wait for a while that nobody knows, and number batches from there.
+
+        Two nodes of one id and epoch would be acknowledged for each other if they began alike.
+        """
+        wait = self._node.rand(_SETTLE_MS)
+        self._start = later(now, wait)
+        self._seq = 8 * wait  # below 2^16
 
     def _refill(self, now):
         if self._refilled is None:
