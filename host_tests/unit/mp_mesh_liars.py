@@ -39,6 +39,18 @@ def test_a_member_that_attracts_everything_and_drops_it_is_left_again():
     assert node.parent_id() == 2 and node.counts[counts.SILENT]
 
 
+def test_a_member_that_says_it_is_a_root_is_left_again():
+    air, nodes = chain(4)
+    thief = air.add(5, root=True)
+    thief.secrecy.key = lambda ident: bytes(16)  # it has no member's key
+    air.run(60000)
+    assert nodes[3].routes.root == 5
+    for number, node in enumerate(nodes[1:]):
+        air.until(lambda number=number, node=node: node.offer(number, b"x", air.now), 20000)
+    air.until(lambda: all(node.app.ackeds for node in nodes[1:]), 60000)
+    assert nodes[3].routes.root == 1 and nodes[3].counts[counts.SILENT] and thief.app.batches == []
+
+
 class Mute:
     """Takes and says nothing; its radio acknowledges."""
 
