@@ -39,6 +39,43 @@ def test_a_member_that_attracts_everything_and_drops_it_is_left_again():
     assert node.parent_id() == 2 and node.counts[counts.SILENT]
 
 
+def test_whatever_seqno_a_member_has_claimed_the_true_root_is_followed_again():
+    for jumps in ((0x7FFF,), (0x7FFF, 0x7FFF), (0x5000, 0x4000)):
+        air, nodes = chain(3)
+        air.run(9000)
+        node, liar = nodes[2], Insider(50)
+        seqno = nodes[0].routes.own
+        for jump in jumps:
+            seqno = seqno + jump & 0xFFFF
+            node.on_rx(liar.beacon(1, seqno, 100, 1, UPLINK), -40, air.now, mac_of(50))
+            for _ in range(60):
+                node.routes.links.get(50).sent(True)
+            node.upward.choose(air.now)
+            air.run(1500)
+        air.until(lambda node=node: node.parent_id() == 2, 400000)
+
+
+def test_a_member_that_signs_as_another_one_does_not_silence_that_one_for_ever():
+    air, nodes = chain(3)
+    air.run(9000)
+    node, liar = nodes[2], Insider(2)
+    liar.guard.counter.epoch = liar.guard.counter.ctr = 0xFFFF
+    liar.guard.counter.ctr -= 1
+    node.on_rx(liar.beacon(1, 1, 300, 1, UPLINK), -60, air.now, mac_of(50))
+    assert node.counts[counts.DUPLICATE] == 1
+    air.run(600000)
+    assert not node.routes.root and node.counts[counts.REPLAY]
+    air.until(lambda: node.routes.root == 1, 3600000)
+    log, air.log = air.log, []
+    air.run(125000)
+    assert log is None and node.routes.root == 1
+    old = [frame for source, _, frame in air.log if source == 2]
+    before = node.counts[counts.REPLAY]
+    for frame in old:  # who is heard has a floor as ever
+        node.on_rx(frame, -60, air.now, mac_of(2))
+    assert node.counts[counts.REPLAY] == before + len([frame for frame in old if frame[5:7] in (b"\0\3", b"\xff\xff")])
+
+
 def test_a_member_that_says_it_is_a_root_is_left_again():
     air, nodes = chain(4)
     thief = air.add(5, root=True)

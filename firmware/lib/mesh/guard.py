@@ -16,6 +16,7 @@ from lib.mesh.frames import ALL, BEACON, BODY, FIRST, HEADER, LIMIT, MIC, fits
 _MEMBERS = const(256)
 _BITS = const(0x3FFFFFFF)  # of a window: what a small int holds
 _MAC = const(6)
+_HOUR = const(60)  # minutes
 
 
 class Floors:
@@ -78,6 +79,7 @@ class Members(Floors):
         super().__init__(_MEMBERS, window)
         self._via = array("H")
         self._macs = bytearray()
+        self.silent = bytearray()  # minutes since a frame of each was taken, at most 60
 
     def add(self, ident):
         """Return a row for this id, -1 when there is no room."""
@@ -85,7 +87,16 @@ class Members(Floors):
         if row == len(self._via):
             self._via.append(0)
             self._macs += bytes(_MAC)
+            self.silent.append(0)
         return row
+
+    def minute(self):
+        """Forget the floor of who was not heard for an hour: another may have set it. To be called once a minute."""
+        for row, minutes in enumerate(self.silent):
+            if minutes < _HOUR:
+                self.silent[row] = minutes + 1
+            else:
+                self._epochs[row] = 0
 
     def mac(self, ident):
         """Return the address of six bytes; None when this id was never heard itself."""
@@ -192,6 +203,7 @@ class Guard:
             if row < 0:
                 return note(counts.CROWDED, source)
         members.mark(row, epoch, ctr)
+        members.silent[row] = 0
         if members.moved(row, mac):
             note(counts.DUPLICATE, source)
         self.source = source

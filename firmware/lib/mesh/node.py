@@ -136,6 +136,7 @@ class Node:
 
     def _each_minute(self, now):
         self._minute = later(now, _MINUTE_MS)
+        self.guard.members.minute()
         self.routes.links.age(now, self.routes.parent)
         self.nettime.settle(now)
         if self.collect:
