@@ -188,7 +188,7 @@ class Node:
         return len(payload) <= ROOM and self.orders.command(dst, ident, expiry_s, payload, now)
 
     def answer(self, ident, payload, now):
-        """At a node: the result of a command for which `app.command` returned None."""
+        """At a node: the result, at most 207 bytes, of a command for which `app.command` returned None."""
         self._wake = None
         self.down.answer(ident, payload, now)
 
