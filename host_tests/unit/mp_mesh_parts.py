@@ -266,6 +266,22 @@ def test_time_is_known_from_the_first_beacon_and_follows_small_errors_slowly():
     assert clock.read(later(NOW, 1000)) == 1002902  # another epoch of the root's clock
 
 
+def test_a_parent_whose_time_jumps_is_followed_once_a_minute():
+    clock = NetTime(0)
+    clock.heard(10**12, 1, 1, 1, NOW)
+    now, steps = NOW, 0
+    for i in range(600):
+        now = later(now, 1000)
+        before = clock.read(now)
+        clock.heard(10**12 + i * 1000 + 7200000 * (i & 1), 1, i & 255, i, now)
+        steps += abs(clock.read(now) - before) > 500
+    assert 0 < steps <= 11, steps
+    for i in range(2):
+        now = later(now, 120000)
+        assert clock.heard(2 * 10**12 + i * 120000, 1, 1, 1000 + i, now) == i  # and the truth, as soon as it is told
+    assert clock.read(now) == 2 * 10**12 + 120002
+
+
 def test_a_root_that_steps_begins_a_new_epoch():
     clock = NetTime(0)
     assert clock.set(10**12, 1, NOW) and clock.epoch == 1

@@ -13,6 +13,7 @@ from lib.mesh.ticks import diff
 _AIR_MS = const(2)  # from handing over to interrupt
 _DRIFT_MS = const(3)  # of two crystals between two beacons
 _STEP_MS = const(500)
+_CALM_MS = const(60000)  # between two steps: each is an event, and a new hour a write to flash
 _DAY_MS = const(86400000)
 _AGREE_MS = const(2000)
 NEVER = const(255)  # the stratum of no time
@@ -25,6 +26,7 @@ class NetTime:
         self._since = since_ms  # times before that are old, or the one that was kept was wrong
         self._base = None
         self._at = 0
+        self._stepped = None  # when the last step was, while no other may follow
         self._claim = None  # (ms at which ticks were 0, wave) of a refused step
         self.stratum = NEVER
         self.epoch = 0
@@ -43,6 +45,8 @@ class NetTime:
         if self._base is not None:
             self._base += diff(now, self._at)
         self._at = now
+        if self._stepped is not None and diff(now, self._stepped) >= _CALM_MS:
+            self._stepped = None
 
     def set(self, ms, stratum, now):
         """Set it, at a root; None: not trusted any more. Return whether everybody has to step."""
@@ -70,7 +74,12 @@ class NetTime:
             error = ms - self._base
             if not -_DAY_MS < error < _DAY_MS and not self._agreed(ms, wave, now):
                 return False
-            if epoch != self.epoch or not -_STEP_MS <= error <= _STEP_MS:
+            if not -_STEP_MS <= error <= _STEP_MS:
+                if self._stepped is not None:
+                    return False
+                self._stepped = now
+                self._base = ms
+            elif epoch != self.epoch:
                 self._base = ms
             else:
                 # on the air a beacon can only get older: what is behind counts less
