@@ -34,7 +34,7 @@ class Collect:
         self._held = array("H")
         self._seqs = array("H")  # four a row: the batches that are held and not safe
         self._numbers = array("I")
-        self._older = {}  # origin: frames that came as if there were two of it
+        self._twins = {}  # origin: frames that came as if there were two of it
         self._minutes = 0
         self._due = {}  # origin: when its acknowledgement goes
         self._slow = {}  # origin: its way is congested
@@ -64,16 +64,16 @@ class Collect:
             self._twin(origin)
 
     def _twin(self, origin):
-        """It looks as if there were two of that id: so it does after a reboot too, but not often."""
-        self._older[origin] = self._older.get(origin, 0) + 1
-        if self._older[origin] == _OLDER:
+        """Count what looks as if there were two of that id: so it does after a reboot too, but not often."""
+        self._twins[origin] = self._twins.get(origin, 0) + 1
+        if self._twins[origin] == _OLDER:
             self._node.notes.note(DUPLICATE, origin)
 
     def minute(self):
-        """Forget how many were not new, once in ten minutes; to be called once a minute."""
+        """Forget what looked like twins, once in ten minutes; to be called once a minute."""
         self._minutes = (self._minutes + 1) % _MINUTES
         if not self._minutes:
-            self._older = {}
+            self._twins = {}
 
     def arrived(self, origin, text, busy, now):
         """Take what came from a member: kind 1 · parent 2 · what the kind says. `busy`: its way is congested."""
