@@ -6,6 +6,7 @@ from gateway import log
 
 _HOURS_S = 1735689600  # unix seconds of 2025: an epoch that was lost begins anew with the hours since then
 _MOST = 0xFFFF
+_MEMBERS = 256
 
 
 def _kept(nvs, key):
@@ -97,6 +98,8 @@ def made(conf, secrets, nvs, bridge):
 
         def key(ident):
             if ident not in known:
+                if len(known) == _MEMBERS:
+                    known.clear()  # frames can name ids that there are not
                 known[ident] = keys.node(secret, ident)
             return known[ident]
 

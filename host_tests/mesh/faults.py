@@ -180,12 +180,14 @@ def flash_full(peer, kind, n, seed):
     return wrong + _wrong(site)
 
 
-def duplicate_id(peer, kind, n, seed):
-    """Two poles have the same number: it is reported, and nobody else suffers."""
+def duplicate_id(peer, kind, n, seed, alike=False):
+    """Two poles have the same number, `alike`: the same epoch too. It is reported, and nobody else suffers."""
     site = Site(peer, kind, n, seed)
     twin, other = site.poles[-1], site.poles[n // 2]
     twin.id = other.id
     twin.number = 1000000  # its batches can be told apart
+    if alike:
+        twin.boots = other.boots
     site.boot_all()
     site.run(SETTLE_S + 600)
     told = sum(pole.events.get(peer.DUPLICATE, 0) for pole in site.poles)
@@ -193,6 +195,8 @@ def duplicate_id(peer, kind, n, seed):
     most = max(sum(pole.events.values()) for pole in site.poles)
     wrong += ["one node told of %d events in 14 min" % most] if most > 60 else []
     site.drain(DRAIN_S)
+    if site.counts.get("acked too early"):
+        wrong.append("one was acknowledged for the other")
     suffered = sum(len(one) for i, one in enumerate(site.pending) if i != other.id)
     return wrong + (["%d batches of others were lost" % suffered] if suffered else [])
 

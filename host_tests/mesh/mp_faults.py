@@ -15,6 +15,7 @@ HEAP = {
     "test_a_root_that_counts_from_0_again_is_followed": "32m",
     "test_a_pole_with_a_full_flash_forwards_and_acts_on_no_command": "32m",
     "test_two_poles_with_one_number_are_reported_and_harm_nobody_else": "32m",
+    "test_two_poles_with_one_number_are_reported_although_nobody_hears_both": "32m",
     "test_a_backlog_of_two_days_drains_and_what_is_made_now_goes_first": "32m",
     "test_after_a_blackout_the_site_forms_at_once": "32m",
     "test_datagrams_that_overtake_each_other_cost_nothing": "32m",
@@ -73,6 +74,12 @@ def test_a_pole_with_a_full_flash_forwards_and_acts_on_no_command():
 
 def test_two_poles_with_one_number_are_reported_and_harm_nobody_else():
     held(faults.duplicate_id)
+
+
+def test_two_poles_with_one_number_are_reported_although_nobody_hears_both():
+    for alike in (False, True):
+        wrong = faults.duplicate_id(ours, "line", 30, 2, alike)
+        assert not wrong, (alike, wrong)
 
 
 def test_a_backlog_of_two_days_drains_and_what_is_made_now_goes_first():

@@ -82,7 +82,7 @@ def test_nobody_steps_his_clock():
 
 def test_a_new_epoch_is_taken_for_a_replay():
     fresh = guard.Floors.fresh
-    guard.Floors.fresh = lambda self, row, epoch, ctr: fresh(self, row, epoch, ctr) and epoch <= self.epoch(row) + 900
+    guard.Floors.fresh = lambda self, row, epoch, ctr: fresh(self, row, epoch, ctr) and epoch <= self._epochs[row] + 900
     caught(faults.wiped)
 
 

@@ -9,9 +9,12 @@ The application of each node is an `App`: what it was told stands in its lists.
 """
 
 import random
+from struct import pack_into
 
 import soft_aes  # noqa: F401
-from lib.mesh import keys
+from lib.mesh import counts, keys
+from lib.mesh.frames import ALL, BEACON, BEACON_BODY, BODY
+from lib.mesh.guard import Guard
 from lib.mesh.node import Node
 
 SECRET = bytes(range(32))
@@ -23,9 +26,9 @@ LATENCY = 3
 class Conf:
     """What a node is told of itself."""
 
-    def __init__(self, ident, root=False, epoch=1, mac_ack=True, window32=False, channel=6):
+    def __init__(self, ident, root=False, epoch=1, mac_ack=True, window32=False, channel=6, time=0):
         self.site, self.id, self.root, self.epoch = keys.site(SECRET), ident, root, epoch
-        self.channel, self.mac_ack, self.window32, self.time = channel, mac_ack, window32, 0
+        self.channel, self.mac_ack, self.window32, self.time = channel, mac_ack, window32, time
 
 
 class App:
@@ -160,3 +163,31 @@ class Air:
                     self.nodes[ident].on_rx(frame, self.rssi(source, ident), self.now, mac_of(source))
             if source in self.nodes:
                 self.nodes[source].on_sent(acked if self.acks else True, self.now)
+
+
+def chain(n, **more):
+    """Return (air, nodes) of a chain that has formed; node 1 is the root, `now` is about to wrap."""
+    air = Air(lambda a, b: abs(a - b) == 1, now=WRAP - 4000)
+    root = air.add(1, root=True, **more)
+    root.set_time(MS_2020, 1, air.now)
+    nodes = [root] + [air.add(ident, **more) for ident in range(2, n + 1)]
+    air.until(lambda: all(node.routes.root for node in nodes), 20000)
+    return air, nodes
+
+
+class Insider:
+    """A stolen pole: it has K_net, and says what it wants."""
+
+    def __init__(self, ident):
+        self.guard = Guard(Conf(ident, epoch=100), keys.net(SECRET), lambda: None, counts.Counts(None))
+
+    def frame(self, to, kind, body):
+        buf = bytearray(250)
+        buf[BODY : BODY + len(body)] = body
+        return bytes(buf[: self.guard.seal(memoryview(buf), BODY + len(body), kind, to)])
+
+    def beacon(self, root, seqno, cost, hops, flags, ms=0, clock=1, parent=1):
+        body = bytearray(25)
+        pack_into(BEACON_BODY, body, 0, root, seqno, cost, hops, parent, flags, 1, 6, 0, ms >> 32, ms & 0xFFFFFFFF, 1,
+                  clock, 0, 0)  # fmt: skip
+        return self.frame(ALL, BEACON, body)

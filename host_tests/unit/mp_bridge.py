@@ -1,5 +1,6 @@
 """Poles and a root: what is committed on a pole arrives at every outlet, whoever loses its power when."""
 import asyncio
+import gc
 import json
 
 from fake_mesh import Site
@@ -20,6 +21,7 @@ TIMEOUT = {
     "test_a_pole_without_a_clock_gets_the_time_and_sends_what_waited": 240,
     "test_the_clock_is_set_by_the_mesh_only_when_that_knows_better": 240,
     "test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows": 240,
+    "test_frames_of_ids_that_there_are_not_take_no_memory_of_a_root": 240,
     "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": 240,
     "test_a_root_follows_the_access_point_to_another_channel": 240,
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
@@ -41,6 +43,7 @@ HEAP = {
     "test_a_pole_without_a_clock_gets_the_time_and_sends_what_waited": "4M",
     "test_the_clock_is_set_by_the_mesh_only_when_that_knows_better": "4M",
     "test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows": "4M",
+    "test_frames_of_ids_that_there_are_not_take_no_memory_of_a_root": "4M",
     "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": "4M",
 }
 
@@ -243,6 +246,19 @@ async def test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows():
     member = bridge.members.all[1]
     assert len(member._parts) <= 4 and len(bridge.queue) <= 32 and member.gateway == "pole-1"
     assert not site.root.health.died and client.got
+    site.end()
+
+
+async def test_frames_of_ids_that_there_are_not_take_no_memory_of_a_root():
+    site = Site()
+    secrecy = site.root.bridge.node.secrecy
+    sizes = []
+    for first in (1, 1001, 2001):
+        for ident in range(first, first + 1000):  # who has the key of the hops can name any
+            assert secrecy.open(0x20, ident, 100, ident, 1, 1, bytes(20)) is None
+        gc.collect()
+        sizes.append(gc.mem_alloc())
+    assert sizes[2] - sizes[1] < 5000, sizes
     site.end()
 
 

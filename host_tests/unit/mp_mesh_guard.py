@@ -1,5 +1,6 @@
 """lib/mesh/guard and secrecy: who may be believed, replay, counters that never come twice."""
 
+import gc
 import random
 
 import soft_aes  # noqa: F401
@@ -119,6 +120,18 @@ def test_a_window_takes_each_once_in_whatever_order():
             floors.mark(row, 1, ctr)
             taken.add(ctr)
             newest = max(newest, ctr)
+
+
+def test_a_full_window_moves_on_without_numbers_that_need_memory():
+    floors = Floors(4, 29)
+    row = floors.add(7)
+    for ctr in range(64):
+        floors.mark(row, 1, ctr)
+    gc.collect()
+    live = gc.mem_alloc()
+    for ctr in (64, 66, 90, 119):
+        floors.mark(row, 1, ctr)
+    assert gc.mem_alloc() - live < 50, gc.mem_alloc() - live  # nothing above 2^30 on 32 bits, none above 2^62 on 64
 
 
 def test_a_floor_table_is_bounded():

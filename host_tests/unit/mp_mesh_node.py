@@ -1,25 +1,20 @@
 """lib/mesh/node: nodes on a small radio; ticks wrap at 2^30 in the middle of each test."""
 
+from struct import pack, pack_into
+
 from lib.mesh import counts
-from lib.mesh.frames import BEACON, BODY, DOWN, FLOOD, LACK, UP
+from lib.mesh.custody import Custody
+from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, UP
+from lib.mesh.nettime import NetTime
+from lib.mesh.queue import SIZE
 from lib.mesh.ticks import later
-from mesh_air import MS_2020, WRAP, Air, mac_of
+from mesh_air import WRAP, Air, chain, mac_of
 
 WASM = True
 TIMEOUT = {
     "test_a_chain_forms_and_a_batch_goes_up_and_is_acknowledged": 120,
     "test_over_udp_frames_count_as_arrived_when_the_mesh_itself_says_so": 120,
 }
-
-
-def chain(n, **more):
-    """Return (air, nodes) of a chain that has formed; node 1 is the root, `now` is about to wrap."""
-    air = Air(lambda a, b: abs(a - b) == 1, now=WRAP - 4000)
-    root = air.add(1, root=True, **more)
-    root.set_time(MS_2020, 1, air.now)
-    nodes = [root] + [air.add(ident, **more) for ident in range(2, n + 1)]
-    air.until(lambda: all(node.routes.root for node in nodes), 20000)
-    return air, nodes
 
 
 def test_a_chain_forms_and_a_batch_goes_up_and_is_acknowledged():
@@ -89,6 +84,39 @@ def test_the_window_is_four_and_one_that_is_lost_does_not_stop_the_others():
     assert sorted(pole.app.ackeds) == [47, 49]
 
 
+def deliver(air, pole, number):
+    """Offer a batch until it is taken; return the ms until it is acknowledged."""
+    air.until(lambda: pole.offer(number, b"x", air.now), 5000)
+    return air.until(lambda: number in pole.app.ackeds)
+
+
+def test_an_origin_whose_batches_went_to_another_root_for_long_is_taken_again():
+    for elsewhere in (14, 15, 16, 0x7FFF, 0x9C40, 0xFFF0):
+        air, (root, pole) = chain(2)
+        air.run(8000)
+        for number in (1, 2):
+            assert deliver(air, pole, number) < 1000, elsewhere
+            pole.custody._seq = pole.custody._seq + elsewhere & 0xFFFF
+        assert [batch[1] for batch in root.app.batches] == [1, 2]
+
+
+def test_batches_that_another_root_has_made_safe_take_no_room_at_this_one():
+    air, (root, pole) = chain(2)
+    root.app.prompt = False
+    air.run(8000)
+    for first in (1, 5, 9):
+        pole.custody._tokens = 4
+        assert all(pole.offer(first + i, b"x", air.now) for i in range(4))
+        air.run(1500)
+        assert [batch[1] for batch in root.app.batches] == list(range(1, first + 4))
+        if first < 9:
+            pole.custody.acked(pack(">HHHHB", 1, pole.custody._seq, 15, 0, 1), air.now)
+    for number in range(1, 13):
+        root.confirm(2, number, air.now)
+    air.run(500)
+    assert sorted(pole.app.ackeds) == list(range(1, 13))
+
+
 def test_numbers_that_come_again_after_a_reboot_are_no_duplicates_of_those_before():
     air, (root, pole) = chain(2)
     air.run(8000)
@@ -144,6 +172,42 @@ def test_a_command_is_carried_out_once_and_its_result_comes_up():
     assert root.command(4, 76, 60, b"open", air.now)  # below the floor
     air.until(lambda: len(root.app.results) == 3)
     assert root.app.results[2] == (4, 76, None) and len(far.app.commands) == 1
+
+
+def test_a_command_with_an_expiry_waits_until_the_time_is_known():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    assert root.command(2, 9, 60, b"open", air.now)
+    root.set_time(None, 0, air.now)
+    pole.nettime = NetTime(0)  # as after a reboot
+    air.run(8000)
+    assert pole.app.commands == [] and pole.app.above == -1
+    root.set_time(root.nettime.read(air.now), 1, air.now)
+    root.beacons.wave(air.now)
+    air.until(lambda: root.app.results, 10000)
+    assert root.app.results == [(2, 9, b"did open")] and pole.app.commands == [(9, b"open")]
+
+
+def test_a_command_of_a_root_that_does_not_trust_its_time_has_no_expiry():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    root.set_time(None, 0, air.now)
+    pole.nettime = NetTime(0)
+    assert root.command(2, 9, 60, b"open", air.now)
+    air.until(lambda: root.app.results, 10000)
+    assert root.app.results == [(2, 9, b"did open")]
+
+
+def test_a_command_that_has_expired_is_not_carried_out():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    air.reach = lambda a, b: False
+    assert root.command(2, 9, 60, b"open", air.now)
+    pole.nettime._base += 70000
+    air.run(1000)
+    air.reach = lambda a, b: True
+    air.until(lambda: root.app.lost, 10000)
+    assert root.app.lost == [(2, 9)] and pole.app.commands == [] and pole.app.above == -1
 
 
 def test_a_command_whose_result_is_lost_is_answered_again_and_not_carried_out_again():
@@ -285,6 +349,17 @@ def test_hello_goes_up_so_that_commands_find_their_way():
     assert nodes[0].guard.members.via(3) == 2 and nodes[1].guard.members.via(3) == 3
 
 
+def test_a_hello_that_finds_no_room_is_said_later():
+    air, nodes = chain(3)
+    far = nodes[2]
+    while far.queue.count < SIZE:
+        far.queue.take(DOWN, 40, 2, later(air.now, 30000))
+    air.run(20000)
+    assert nodes[0].guard.members.via(3) == 0
+    air.run(20000)
+    assert nodes[0].guard.members.via(3) == 2
+
+
 def test_over_udp_frames_count_as_arrived_when_the_mesh_itself_says_so():
     air, nodes = chain(3, mac_ack=False, window32=True, channel=0)
     air.acks = False
@@ -336,6 +411,35 @@ def test_over_udp_a_frame_is_sent_three_times_and_a_late_lack_for_any_of_them_co
             node.tick(air.now)
 
 
+def test_a_frame_that_was_refused_for_want_of_room_is_taken_when_it_comes_again():
+    air, (root, pole) = chain(2)
+    for kind in (UP, DOWN, FLOOD):
+        frame = bytearray(60)  # from 7, by way of 1, a root that this frame is not for
+        pack_into(">HHBBHHH" if kind == UP else ">HHBBHH", frame, BODY, 7, 9, 5, 0, 5, 0, 1)
+        pole.guard.members.came(7, 3)
+        for room in (False, True):
+            taken = [pole.queue.take(UP, 40, 0, air.now) for _ in range(0 if room else SIZE - pole.queue.count)]
+            n = root.guard.seal(memoryview(frame), 50, kind, ALL if kind == FLOOD else 2)
+            before = pole.queue.count
+            pole.on_rx(frame[:n], -60, air.now, mac_of(1))
+            assert pole.queue.count == before + room, (kind, room)
+            for slot in taken:
+                pole.queue.free(slot)
+
+
+def test_over_udp_a_neighbour_that_has_no_room_is_not_taken_for_a_dead_one():
+    air, (_, pole, far) = chain(3, mac_ack=False, window32=True, channel=0)
+    air.acks = False
+    air.run(60000)
+    while pole.queue.count < SIZE:
+        pole.queue.take(DOWN, 40, 3, later(air.now, 10000))
+    etx = far.routes.links.get(2).etx
+    assert far.offer(1, b"x", air.now)
+    air.run(5000)
+    assert pole.counts[counts.CROWDED] > 4 and far.routes.links.get(2).etx <= etx and far.parent_id() == 2
+    air.until(lambda: far.app.ackeds, 20000)
+
+
 def test_frames_have_the_published_length_and_none_is_longer_than_250_bytes():
     air, nodes = chain(3)
     air.log = []
@@ -366,6 +470,16 @@ def test_without_a_counter_that_is_stored_nothing_is_sent():
     assert root.counts[counts.REPLAY] == 0
 
 
+def test_an_origin_beyond_the_table_of_a_root_is_counted():
+    air, (root, pole) = chain(2)
+    for ident in range(3, 259):
+        root.secrecy.floors.add(ident)
+    air.run(9000)
+    assert pole.offer(1, b"x", air.now)
+    air.run(2000)
+    assert pole.app.ackeds == [] and root.counts[counts.CROWDED]
+
+
 def test_two_radios_with_one_id_are_noticed():
     air, nodes = chain(3)
     air.run(2000)
@@ -380,3 +494,48 @@ def test_two_radios_with_one_id_are_noticed():
     assert nodes[1].counts[counts.DUPLICATE] == 1
     air.run(61000)
     assert (counts.DUPLICATE, 3) in nodes[1].app.events
+
+
+def test_two_of_one_id_in_one_epoch_are_noticed_although_nobody_hears_both():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    pole.secrecy.counter.ctr = 500
+    assert deliver(air, pole, 1) < 1000
+    pole.secrecy.counter.ctr = 20  # the other one, further away
+    air.until(lambda: pole.offer(2, b"x", air.now), 20000)
+    air.run(120000)
+    assert pole.app.ackeds == [1] and root.app.events == [(counts.DUPLICATE, 2)]
+
+
+def test_two_of_one_id_in_one_epoch_are_not_acknowledged_for_each_other():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    both = pole.custody, Custody(pole)
+    for i in range(8):
+        pole.custody = both[i % 2]
+        pole.custody._tokens = 1
+        assert pole.offer(i, b"x", air.now)
+        air.until(lambda i=i: i in pole.app.ackeds)
+        assert root.app.batches[-1][1] == i
+    air.run(60000)
+    assert (counts.DUPLICATE, 2) in root.app.events
+
+
+def test_two_of_one_id_in_one_epoch_take_turns_at_a_slow_broker_and_lose_nothing():
+    air, (root, pole) = chain(2)
+    air.run(9000)
+    root.app.prompt = False
+    both = pole.custody, Custody(pole)
+    for i in (0, 1):
+        pole.custody = both[i]
+        pole.custody._tokens = 4
+        assert all(pole.offer(10 * i + j, b"x", air.now) for j in range(4))
+        air.run(300)
+    for number in (0, 1, 2, 3, 10, 11, 12, 13):
+        root.confirm(2, number, air.now)
+        air.run(50)
+    air.run(1000)
+    assert sorted(pole.app.ackeds) == [10, 11, 12, 13]
+    pole.custody = both[0]
+    root.app.prompt = True
+    air.until(lambda: len(pole.app.ackeds) == 8)

@@ -1,5 +1,7 @@
 """lib/mesh: the queue, custody, time and channel, each by itself."""
 
+import gc
+
 import soft_aes  # noqa: F401
 from lib.mesh import counts
 from lib.mesh.channel import Channel
@@ -230,6 +232,22 @@ def test_what_was_on_its_way_to_another_root_goes_at_once():
     assert len(node.sent) == 2 and node.blamed == []
 
 
+def test_what_a_batch_costs_does_not_grow_with_how_often_it_was_sent():
+    node = Fake()
+    custody = Custody(node)
+    custody.offer(1, 0, b"x", NOW)
+    now = NOW
+    for _ in range(3000):  # a root that never says anything, for four days
+        custody.sent(node.sent.pop()[2], node, True, now)
+        now = later(now, 180000)
+        custody.tick(now)
+        node.blamed.clear()
+    gc.collect()
+    live = gc.mem_alloc()
+    custody.sent(1 % 255 + 1, node, True, now)
+    assert gc.mem_alloc() - live < 200, gc.mem_alloc() - live
+
+
 # --- time
 
 
@@ -246,6 +264,22 @@ def test_time_is_known_from_the_first_beacon_and_follows_small_errors_slowly():
     assert clock.read(later(NOW, 1000)) == 1003002  # a step
     clock.heard(1002900, 1, 8, 5, later(NOW, 1000))
     assert clock.read(later(NOW, 1000)) == 1002902  # another epoch of the root's clock
+
+
+def test_a_parent_whose_time_jumps_is_followed_once_a_minute():
+    clock = NetTime(0)
+    clock.heard(10**12, 1, 1, 1, NOW)
+    now, steps = NOW, 0
+    for i in range(600):
+        now = later(now, 1000)
+        before = clock.read(now)
+        clock.heard(10**12 + i * 1000 + 7200000 * (i & 1), 1, i & 255, i, now)
+        steps += abs(clock.read(now) - before) > 500
+    assert 0 < steps <= 11, steps
+    for i in range(2):
+        now = later(now, 120000)
+        assert clock.heard(2 * 10**12 + i * 120000, 1, 1, 1000 + i, now) == i  # and the truth, as soon as it is told
+    assert clock.read(now) == 2 * 10**12 + 120002
 
 
 def test_a_root_that_steps_begins_a_new_epoch():
@@ -312,6 +346,34 @@ def test_a_node_that_finds_its_site_elsewhere_goes_back_once_and_takes_the_other
     assert node.sent == [6]
     said = [what for _, what in walk(node, channel, 1000, True, now)]
     assert said[:5] == [(ALL, MOVE, b"\x0b\0")] * 3 + [11, "moved"] and channel.at == 11
+
+
+def test_a_channel_that_there_is_not_is_never_tuned_to_and_over_udp_none_is():
+    for hint, named in ((6, 0), (6, 15), (6, 255), (0, 6)):
+        node = Fake()
+        channel = Channel(node, hint)
+        channel.beacon(named, NOW)
+        channel.heard_move(named, NOW)
+        said = walk(node, channel, 31500)
+        node.sent.clear()
+        channel.beacon(named, later(NOW, 31500))
+        assert node.sent == [] and named not in [what for _, what in said], (hint, named)
+
+
+def test_what_a_scan_costs_does_not_grow_with_how_many_there_were():
+    node = Fake()
+    channel = Channel(node, 6)
+    channel._scans = 100000  # a year without a route
+    walk(node, channel, 31000)
+    gc.collect()
+    now, live, most = later(NOW, 31000), gc.mem_alloc(), 0
+    for _ in range(50):
+        wait = channel.tick(now, 1000, False)
+        most = max(most, gc.mem_alloc() - live)
+        gc.collect()
+        node.sent.clear()
+        now, live = later(now, max(1, wait)), gc.mem_alloc()
+    assert most < 3000, most
 
 
 def test_a_move_is_passed_on_before_it_is_followed():

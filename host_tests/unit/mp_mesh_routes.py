@@ -135,6 +135,26 @@ def test_neither_a_child_nor_a_stale_root_nor_no_route_is_followed():
     assert routes.select(STALE_MS + 1) and routes.parent is None
 
 
+def test_a_way_of_more_than_15_hops_is_none():
+    routes = Routes(9, False)
+    one = heard(routes, 2, 1, 5, 1500)
+    one.hops = 15
+    assert not routes.select(0)
+    one.hops = 14
+    assert routes.select(0) and routes.hops() == 15
+
+
+def test_a_root_that_stands_still_is_stale_after_a_week_too():
+    routes = Routes(9, False)
+    one = heard(routes, 2, 1, 5, 200)
+    now = 0
+    for _ in range(7 * 24 * 60):
+        now = later(now, 60000)
+        one.hear(-60, now)
+        routes.links.age(now, None)
+        assert not routes.usable(one, now) or diff(now, 0) in range(STALE_MS + 1)
+
+
 def test_each_root_has_its_own_distance():
     routes = Routes(9, False)
     one = heard(routes, 2, 1, 5, 0)

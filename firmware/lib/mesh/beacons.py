@@ -10,7 +10,7 @@ from struct import pack_into, unpack_from
 from micropython import const
 
 from lib.mesh import counts
-from lib.mesh.frames import BEACON_BODY, BODY, BUSY, LACKS, NEVER, PULL, ROOT, TIMED, UPLINK
+from lib.mesh.frames import BEACON_BODY, BODY, BUSY, LACKS, MIC, NEVER, OFF, PULL, ROOT, TIMED, UPLINK
 from lib.mesh.links import DEAD
 from lib.mesh.nettime import NEVER as TIMELESS
 from lib.mesh.queue import LONG
@@ -187,14 +187,13 @@ class Beacons:
             lies = root != source or hops
         else:
             lies = cost != NEVER and (not 0 < hops < 255 or cost < 100 * hops or root == source)
-        if lies:
+        if lies or cost < OFF and not flags & UPLINK:
             node.notes.note(counts.LIAR, source)
             return
         if flags & ROOT and not node.is_root:
             node.upward.renew(source, seqno, now)
         if routes.is_root and root == node.id and newer(seqno, routes.own):
-            routes.own = seqno  # from before this root's reboot
-            self.wave(now)
+            node.upward.overtaken(seqno + 1 & 0xFFFF, now)  # from before this root's reboot
         if not neighbour:
             return
         if not alone:
@@ -218,17 +217,20 @@ class Beacons:
             self.urge(now)  # it does not know yet
         node.upward.choose(now)
         if neighbour is routes.parent:
-            self._followed(neighbour, flags, (high << 32) + low, stratum, epoch, now)
-            if channel:
-                node.channel.beacon(channel, now)
+            nonce = node.channel.nonce
+            proved = nonce and frame[BODY + 25 : len(frame) - MIC] == nonce  # said now, not repeated by somebody
+            if flags & TIMED and not node.nettime.heard((high << 32) + low, stratum, epoch, seqno, now, proved):
+                node.notes.note(counts.TIME, source)
+                if node.nettime.stratum == TIMELESS:
+                    node.channel.question(source)
+            self._followed(neighbour, flags, now)
+            node.channel.beacon(channel, now)
 
-    def _followed(self, parent, flags, ms, stratum, epoch, now):
-        """The parent's beacon: pass a new wave on, take the time."""
+    def _followed(self, parent, flags, now):
+        """The parent's beacon: pass a new wave on."""
         node = self._node
         if flags & BUSY:
             node.custody.congested(now)
-        if flags & TIMED and not node.nettime.heard(ms, stratum, epoch, parent.seqno, now):
-            node.notes.note(counts.TIME, parent.id)
         if self._passed != (parent.root, parent.seqno):
             self._passed = (parent.root, parent.seqno)
             self._spread(now, _PASS_MS + node.rand(_PASS_SPREAD_MS))

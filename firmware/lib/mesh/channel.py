@@ -8,11 +8,13 @@ from micropython import const
 from lib.mesh.frames import ALL, MOVE, SOLICIT
 from lib.mesh.ticks import diff, later
 
+_CHANNELS = const(14)
 _ORDER = b"\x01\x06\x0b\x02\x03\x04\x05\x07\x08\x09\x0a\x0c\x0d"
 _LISTEN_MS = const(30000)  # without a route, before the first scan
 _BETWEEN_MS = const(10000)  # between scans, and as much again by chance: not all at once
 _QUICK = const(4)  # scans; from then on that time is doubled after each
 _LISTEN_MOST_MS = const(300000)
+_DOUBLED = const(5)  # times, and it is more than that
 _DWELL_MS = const(150)  # twice on each channel
 _ASK_MS = const(1000)  # between two questions while listening; doubled
 _MOVES = const(3)
@@ -60,14 +62,14 @@ class Channel:
             self._scan = list(bytes((self._good, self._hint)) + _ORDER)
             self._asked = True
         if self._scan is None:
-            self._question()
+            self.question(ALL)
             self._due = later(now, self._ask + self._node.rand(self._ask // 2))
             self._ask = min(2 * self._ask, _LISTEN_MS // 2)
         elif self._asked and not self._scan:
             self._scan = None
             self._lost = now
             self._scans += 1
-            wait = min(_LISTEN_MOST_MS, _BETWEEN_MS << max(0, self._scans - _QUICK))
+            wait = min(_LISTEN_MOST_MS, _BETWEEN_MS << min(max(0, self._scans - _QUICK), _DOUBLED))
             self._listen = wait + self._node.rand(wait)
             self._ask = _ASK_MS
             self._tune(self._hint)
@@ -75,14 +77,15 @@ class Channel:
             if self._asked:
                 self._tune(self._scan.pop(0))
             self._asked = not self._asked
-            self._question()
+            self.question(ALL)
             self._due = later(now, _DWELL_MS)
         return 0
 
-    def _question(self):
+    def question(self, to):
+        """Ask for a beacon that carries a number which nobody knew before."""
         node = self._node
         self.nonce = bytes([node.rand(256) for _ in range(4)])
-        node.outbox.say(ALL, SOLICIT, self.nonce)
+        node.outbox.say(to, SOLICIT, self.nonce)
 
     def _tune(self, channel):
         if channel and channel != self.at:
@@ -91,7 +94,7 @@ class Channel:
 
     def beacon(self, channel, now):
         """Somebody with a route names the channel of the site, and this node has no route yet."""
-        if self._moving or not channel:
+        if self._moving or not self._hint or not 0 < channel <= _CHANNELS:
             return
         if channel != self._good and self._scan is not None:
             self._tune(self._good)  # back once, for those who still listen there
@@ -108,7 +111,7 @@ class Channel:
 
     def heard_move(self, channel, now):
         """The parent, or anybody while there is no route, leaves for another channel: pass it on and follow."""
-        if 0 < channel < 15 and channel != self.at and not self._moving and self._hint:
+        if 0 < channel <= _CHANNELS and channel != self.at and not self._moving and self._hint:
             self._due = later(now, self._node.rand(_MOVE_MS))
             self.move(channel)
 

@@ -10,9 +10,10 @@ from struct import pack, unpack_from
 
 from micropython import const
 
-from lib.mesh.counts import DUPLICATE
+from lib.mesh.counts import CROWDED, DUPLICATE
 from lib.mesh.down import send
 from lib.mesh.frames import ACK, HELLO, RESULT
+from lib.mesh.secrecy import WINDOW
 from lib.mesh.ticks import diff, later
 
 _MERGE_MS = const(300)
@@ -33,7 +34,7 @@ class Collect:
         self._held = array("H")
         self._seqs = array("H")  # four a row: the batches that are held and not safe
         self._numbers = array("I")
-        self._older = {}  # origin: frames of an epoch before its last
+        self._twins = {}  # origin: frames that came as if there were two of it
         self._minutes = 0
         self._due = {}  # origin: when its acknowledgement goes
         self._slow = {}  # origin: its way is congested
@@ -48,19 +49,31 @@ class Collect:
                 self._numbers.append(0)
         return row
 
-    def again(self, origin, epoch):
-        """A frame is not newer than what was here: its origin has rebooted meanwhile, or there are two of that id."""
-        row = self._node.secrecy.floors.rows.get(origin, -1)
-        if row >= 0 and epoch < self._node.secrecy.floors.epoch(row):
-            self._older[origin] = self._older.get(origin, 0) + 1
-            if self._older[origin] == _OLDER:
-                self._node.notes.note(DUPLICATE, origin)
+    def again(self, origin, epoch, ctr):
+        """A frame is not new: it was repeated, its origin has rebooted since, or there are two of that id.
+
+        Or it is new, and there is no room for one more origin.
+        """
+        floors = self._node.secrecy.floors
+        row = floors.rows.get(origin, -1)
+        if row < 0:
+            self._node.notes.note(CROWDED, origin)
+            return
+        now, newest = floors.newest(row)
+        if epoch < now or ctr < newest - WINDOW:
+            self._twin(origin)
+
+    def _twin(self, origin):
+        """Count what looks as if there were two of that id: so it does after a reboot too, but not often."""
+        self._twins[origin] = self._twins.get(origin, 0) + 1
+        if self._twins[origin] == _OLDER:
+            self._node.notes.note(DUPLICATE, origin)
 
     def minute(self):
-        """Forget how many were not new, once in ten minutes; to be called once a minute."""
+        """Forget what looked like twins, once in ten minutes; to be called once a minute."""
         self._minutes = (self._minutes + 1) % _MINUTES
         if not self._minutes:
-            self._older = {}
+            self._twins = {}
 
     def arrived(self, origin, text, busy, now):
         """Take what came from a member: kind 1 · parent 2 · what the kind says. `busy`: its way is congested."""
@@ -78,31 +91,30 @@ class Collect:
             return
         seq, number = unpack_from(">HI", text, 3)
         row = self._row(origin)
-        renewed = self._node.secrecy.floors.epoch(row) != self._epoch[row]
-        if renewed:
-            self._epoch[row] = self._node.secrecy.floors.epoch(row)
+        epoch, _ = self._node.secrecy.floors.newest(row)
+        ahead = seq - self._newest[row] & 0xFFFF
+        if epoch != self._epoch[row] or _SPAN <= ahead <= 0x10000 - _SPAN:
+            # another life of that node; or it was with another root meanwhile, since it never falls back so far
+            if epoch == self._epoch[row]:
+                self._twin(origin)
+            self._epoch[row] = epoch
             self._newest[row] = seq
             self._safe[row] = self._held[row] = 0
-        back = self._newest[row] - seq & 0xFFFF
-        if back >= 0x8000:
-            shift = min(_SPAN, 0x10000 - back)
-            self._safe[row] = self._safe[row] << shift & 0xFFFF
-            self._held[row] = self._held[row] << shift & 0xFFFF
+        elif ahead < _SPAN:
+            self._safe[row] = self._safe[row] << ahead & 0xFFFF
+            self._held[row] = self._held[row] << ahead & 0xFFFF
             self._newest[row] = seq
-            back = 0
-        elif back >= _SPAN:
-            return  # acknowledged long ago, or it would not have been overtaken so far
+        back = self._newest[row] - seq & 0xFFFF
         if busy:
             self._slow[origin] = True
         if self._safe[row] >> back & 1:
             self._answer(origin, now, 20)
             return
         slot = self._slot(row, seq)
-        if slot >= 0:
-            self._seqs[slot] = seq
-            self._numbers[slot] = number
-            self._held[row] |= 1 << back  # before the application hears of it: it may confirm at once
-        if slot < 0 or not self._node.app.received(origin, number, kind, text[9:]):
+        self._seqs[slot] = seq
+        self._numbers[slot] = number
+        self._held[row] |= 1 << back  # before the application hears of it: it may confirm at once
+        if not self._node.app.received(origin, number, kind, text[9:]):
             self._held[row] &= ~(1 << back)
             self._slow[origin] = True
         self._answer(origin, now, _HELD_MS)
@@ -113,14 +125,21 @@ class Collect:
         return back < _SPAN and (self._held[row] & ~self._safe[row]) >> back & 1
 
     def _slot(self, row, seq):
-        """Return where a batch is noted until it is confirmed, -1 when there are four: no origin has more."""
-        free = -1
+        """Return where a batch is noted until it is confirmed.
+
+        No origin has more than four under way: with a fifth, another root has made one of them safe, the oldest first.
+        Should it come again all the same, it is one that is new here.
+        """
+        found = oldest = -1
         for slot in range(4 * row, 4 * row + 4):
-            if self._seqs[slot] == seq:
+            other = self._seqs[slot]
+            if other == seq:
                 return slot
-            if not self._waits(row, self._seqs[slot]):
-                free = slot
-        return free
+            back = self._newest[row] - other & 0xFFFF if self._waits(row, other) else _SPAN
+            if back > oldest:
+                found, oldest = slot, back
+        self._held[row] &= ~(1 << oldest)
+        return found
 
     def _answer(self, origin, now, ms):
         due = later(now, ms)

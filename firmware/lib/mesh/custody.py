@@ -1,8 +1,8 @@
 """An origin's batches until a root says that they are safe: sent, sent again, never forgotten here before that.
 
 They come from the origin's flash and stay there until `app.acked`; what is held here is a window of four, so that one
-that is lost does not stop the rest. A batch gets a sequence number of its own for the air, which begins anew with each
-epoch: an acknowledgement names the epoch, so one for an earlier life of this node never counts.
+that is lost does not stop the rest. A batch gets a sequence number of its own for the air, which begins anywhere after
+each start: an acknowledgement names the epoch, so one for an earlier life of this node never counts.
 """
 
 from struct import pack, unpack
@@ -16,6 +16,7 @@ WINDOW = const(4)
 _SPAN = const(16)  # sequence numbers that an acknowledgement covers
 _RTO_MS = const(3000)
 _RTO_MOST_MS = const(120000)
+_DOUBLED = const(6)  # times, and it is more than that
 _EARLY_MS = const(1500)  # a later one has arrived, and this one is older than that: it is lost
 _HELD_MS = const(15000)  # a root has it and waits for its broker
 _PACE_MS = const(2000)  # between batches of a backlog
@@ -87,8 +88,13 @@ class Custody:
         return True
 
     def routed(self, now):
-        """There is a route for the first time."""
-        self._start = later(now, self._node.rand(_SETTLE_MS))
+        """There is a route for the first time: wait for a while that nobody knows, and number batches from there.
+
+        Two nodes of one id and epoch would be acknowledged for each other if they began alike.
+        """
+        wait = self._node.rand(_SETTLE_MS)
+        self._start = later(now, wait)
+        self._seq = 8 * wait  # below 2^16
 
     def _refill(self, now):
         if self._refilled is None:
@@ -173,7 +179,8 @@ class Custody:
         """
         batch = self._owned(owner)
         if batch and batch.state == _QUEUED:
-            rto = min(_RTO_MOST_MS, _RTO_MS << (max(0, batch.tries - 2) if smooth else batch.tries))
+            doubled = max(0, batch.tries - 2) if smooth else batch.tries
+            rto = min(_RTO_MOST_MS, _RTO_MS << min(doubled, _DOUBLED))
             batch.state = _GONE
             batch.tries += 1
             batch.via = neighbour if smooth else None

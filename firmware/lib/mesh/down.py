@@ -9,7 +9,8 @@ from struct import pack, unpack_from
 from micropython import const
 
 from lib.mesh import counts
-from lib.mesh.frames import ACK, ALL, BODY, COMMAND, DOWN, DOWN_BODY, DOWN_SEALED, FLOOD, MIC, RESULT
+from lib.mesh.frames import ACK, ALL, BODY, COMMAND, DOWN, DOWN_BODY, DOWN_SEALED, FLOOD, HOPS, MIC, RESULT
+from lib.mesh.queue import SIZE
 from lib.mesh.secrecy import DOWNWARD
 from lib.mesh.ticks import later
 
@@ -42,6 +43,9 @@ class Down:
                 self._mine(what, root, epoch, ctr, frame[DOWN_SEALED : len(frame) - MIC], now)
             return True
         queue = node.queue
+        if queue.count == SIZE:  # before it is known: it comes again
+            node.notes.note(counts.CROWDED)
+            return False
         key = bytes((kind,)) + bytes(frame[13:15]) + bytes(frame[17:21])
         if queue.known(key):
             slot = queue.flooding(key) if kind == FLOOD else -1
@@ -62,9 +66,6 @@ class Down:
                 return True
         length = len(frame) - MIC
         slot = queue.take(kind, length, via, now)
-        if slot < 0:
-            node.notes.note(counts.CROWDED)
-            return False
         copy = queue.frame(slot)
         copy[BODY:length] = frame[BODY:length]
         copy[_TTL] = ttl - 1
@@ -88,7 +89,9 @@ class Down:
                 return
         app = self._node.app
         ms = self._node.nettime.read(now)
-        if expiry and ms is not None and ms // 1000 > expiry:
+        if expiry and ms is None:
+            return  # it may have expired long ago; while it has not, the root sends it again
+        if expiry and ms // 1000 > expiry:
             self._say((ident, EXPIRED, b""), now)
         elif not app.floor(ident):
             self._say((ident, KNOWN, b""), now)
@@ -129,6 +132,6 @@ def send(node, to, what, text, flood, now):
         return False
     frame = node.queue.frame(slot)
     counter = node.secrecy.counter
-    frame[BODY:DOWN_SEALED] = pack(DOWN_BODY, to, node.id, _TTL, what, counter.epoch, counter.ctr)
+    frame[BODY:DOWN_SEALED] = pack(DOWN_BODY, to, node.id, HOPS, what, counter.epoch, counter.ctr)
     frame[DOWN_SEALED:length] = sealed
     return True

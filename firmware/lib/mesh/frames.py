@@ -26,6 +26,7 @@ LIMIT = const(250)
 FIRST = const(0x40)  # version 1, key epoch 0; the type is in the low four bits
 ALL = const(0xFFFF)
 NEVER = const(0xFFFF)  # the cost of no route
+OFF = const(30000)  # what a root adds to its cost that does not reach its brokers
 HOPS = const(15)  # the hop limit
 
 # flags of a beacon

@@ -16,6 +16,7 @@ from lib.mesh.frames import ALL, BEACON, BODY, FIRST, HEADER, LIMIT, MIC, fits
 _MEMBERS = const(256)
 _BITS = const(0x3FFFFFFF)  # of a window: what a small int holds
 _MAC = const(6)
+_HOUR = const(60)  # minutes
 
 
 class Floors:
@@ -51,9 +52,9 @@ class Floors:
         back = self._ctrs[row] - ctr
         return back < 0 or back <= self._window and back > 0 and not self._seen[row] >> back & 1
 
-    def epoch(self, row):
-        """Return the epoch that a sender is in."""
-        return self._epochs[row]
+    def newest(self, row):
+        """Return the newest (epoch, ctr) of a sender."""
+        return self._epochs[row], self._ctrs[row]
 
     def mark(self, row, epoch, ctr):
         """Note a counter that is fresh."""
@@ -63,7 +64,7 @@ class Floors:
         elif epoch != self._epochs[row] or back < -29:
             self._seen[row] = 1
         elif back < 0:
-            self._seen[row] = (self._seen[row] << -back | 1) & _BITS
+            self._seen[row] = (self._seen[row] & _BITS >> -back) << -back | 1  # a small int throughout
         else:
             self._seen[row] |= 1 << back
             return
@@ -78,6 +79,7 @@ class Members(Floors):
         super().__init__(_MEMBERS, window)
         self._via = array("H")
         self._macs = bytearray()
+        self.silent = bytearray()  # minutes since a frame of each was taken, at most 60
 
     def add(self, ident):
         """Return a row for this id, -1 when there is no room."""
@@ -85,7 +87,16 @@ class Members(Floors):
         if row == len(self._via):
             self._via.append(0)
             self._macs += bytes(_MAC)
+            self.silent.append(0)
         return row
+
+    def minute(self):
+        """Forget the floor of who was not heard for an hour: another may have set it. To be called once a minute."""
+        for row, minutes in enumerate(self.silent):
+            if minutes < _HOUR:
+                self.silent[row] = minutes + 1
+            else:
+                self._epochs[row] = 0
 
     def mac(self, ident):
         """Return the address of six bytes; None when this id was never heard itself."""
@@ -192,6 +203,7 @@ class Guard:
             if row < 0:
                 return note(counts.CROWDED, source)
         members.mark(row, epoch, ctr)
+        members.silent[row] = 0
         if members.moved(row, mac):
             note(counts.DUPLICATE, source)
         self.source = source

@@ -7,7 +7,7 @@ heard with, in dBm, counts too (cost below).
 from micropython import const
 
 from lib.mesh.frames import NEVER
-from lib.mesh.ticks import diff
+from lib.mesh.ticks import diff, later
 
 NEIGHBOURS = const(24)
 STALE_MS = const(420000)  # 3.5 waves of beacons
@@ -133,5 +133,7 @@ class Links:
             one = self.all[i]
             if one is not keep and diff(now, one.heard) > STALE_MS:
                 del self.all[i]
-            elif one.penalty:
-                one.penalty = max(0, one.penalty - 50)
+                continue
+            one.penalty = max(0, one.penalty - 50)
+            if diff(now, one.advanced) > 2 * STALE_MS:
+                one.advanced = later(now, -2 * STALE_MS)  # ticks wrap

@@ -13,6 +13,7 @@ from lib.mesh.ticks import diff
 _AIR_MS = const(2)  # from handing over to interrupt
 _DRIFT_MS = const(3)  # of two crystals between two beacons
 _STEP_MS = const(500)
+_CALM_MS = const(60000)  # between two steps: each is an event, and a new hour a write to flash
 _DAY_MS = const(86400000)
 _AGREE_MS = const(2000)
 NEVER = const(255)  # the stratum of no time
@@ -22,9 +23,10 @@ class NetTime:
     """`stratum` 255: not known. `told`: whether the application has heard of what is known."""
 
     def __init__(self, since_ms):
-        self._since = since_ms  # times before that are old
+        self._since = since_ms  # times before that are old, or the one that was kept was wrong
         self._base = None
         self._at = 0
+        self._stepped = None  # when the last step was, while no other may follow
         self._claim = None  # (ms at which ticks were 0, wave) of a refused step
         self.stratum = NEVER
         self.epoch = 0
@@ -43,6 +45,8 @@ class NetTime:
         if self._base is not None:
             self._base += diff(now, self._at)
         self._at = now
+        if self._stepped is not None and diff(now, self._stepped) >= _CALM_MS:
+            self._stepped = None
 
     def set(self, ms, stratum, now):
         """Set it, at a root; None: not trusted any more. Return whether everybody has to step."""
@@ -58,19 +62,24 @@ class NetTime:
         self.epoch = self.epoch + 1 & 255
         return True
 
-    def heard(self, ms, stratum, epoch, wave, now):
-        """Take the time of the parent's beacon; return False when it is refused."""
+    def heard(self, ms, stratum, epoch, wave, now, proved=False):
+        """Take the time of the parent's beacon, `proved`: one said just now; return False when it is refused."""
         ms += _AIR_MS
         self.settle(now)
         if self._base is None:
-            if ms < self._since:
+            if ms < self._since and not proved:
                 return False
             self._base = ms
         else:
             error = ms - self._base
             if not -_DAY_MS < error < _DAY_MS and not self._agreed(ms, wave, now):
                 return False
-            if epoch != self.epoch or not -_STEP_MS <= error <= _STEP_MS:
+            if not -_STEP_MS <= error <= _STEP_MS:
+                if self._stepped is not None:
+                    return False
+                self._stepped = now
+                self._base = ms
+            elif epoch != self.epoch:
                 self._base = ms
             else:
                 # on the air a beacon can only get older: what is behind counts less

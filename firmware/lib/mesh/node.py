@@ -15,7 +15,7 @@ from lib.mesh import counts, down
 from lib.mesh.beacons import Beacons
 from lib.mesh.channel import Channel
 from lib.mesh.custody import Custody
-from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, MOVE, SEQREQ, SOLICIT, UP, UPLINK
+from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, MOVE, OFF, SEQREQ, SOLICIT, UP, UPLINK
 from lib.mesh.guard import Counter, Guard
 from lib.mesh.nettime import NetTime
 from lib.mesh.outbox import Outbox
@@ -136,6 +136,7 @@ class Node:
 
     def _each_minute(self, now):
         self._minute = later(now, _MINUTE_MS)
+        self.guard.members.minute()
         self.routes.links.age(now, self.routes.parent)
         self.nettime.settle(now)
         if self.collect:
@@ -187,7 +188,7 @@ class Node:
         return len(payload) <= ROOM and self.orders.command(dst, ident, expiry_s, payload, now)
 
     def answer(self, ident, payload, now):
-        """At a node: the result of a command for which `app.command` returned None."""
+        """At a node: the result, at most 207 bytes, of a command for which `app.command` returned None."""
         self._wake = None
         self.down.answer(ident, payload, now)
 
@@ -200,7 +201,7 @@ class Node:
     def uplink(self, ok, load, now):
         """At a root: whether the brokers are reached, and how busy it is (0..200, what is added to its cost)."""
         self._uplink = ok
-        load = min(load, 200) if ok else 30000
+        load = min(load, 200) if ok else OFF
         if load != self.routes.load:
             self.routes.load = load
             self.beacons.wave(now)  # a new seqno: only so a dearer route may be followed

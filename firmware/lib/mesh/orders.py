@@ -9,6 +9,7 @@ from micropython import const
 
 from lib.mesh import down
 from lib.mesh.frames import COMMAND
+from lib.mesh.nettime import NEVER
 from lib.mesh.ticks import diff, later
 
 _ORDERS = const(16)
@@ -42,7 +43,7 @@ class Orders:
         node = self._node
         if len(self._orders) == _ORDERS or node.secrecy.key(to) is None or not 0 < expiry_s <= _EXPIRY_MOST_S:
             return False
-        ms = node.nettime.read(now)
+        ms = node.nettime.read(now) if node.nettime.stratum != NEVER else None
         expiry = ms // 1000 + expiry_s if ms is not None else 0
         text = pack(">II", ident, expiry) + payload
         self._orders.append(Order(to, ident, later(now, expiry_s * 1000), text, now))

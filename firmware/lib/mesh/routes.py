@@ -10,7 +10,7 @@ numbers are compared as serial numbers of 16 bits (RFC 1982).
 
 from micropython import const
 
-from lib.mesh.frames import NEVER
+from lib.mesh.frames import HOPS, NEVER
 from lib.mesh.links import DEAD, STALE_MS, Links
 from lib.mesh.ticks import diff
 
@@ -92,11 +92,12 @@ class Routes:
         return one.seqno == floor[1] and one.least < floor[2] and one.cost < floor[2] + _DEARER
 
     def usable(self, one, now):
-        """Return whether a neighbour has a route that is alive and does not lead through here."""
+        """Return whether a neighbour has a route that is alive, not too long, and does not lead through here."""
         return (
             one.root
             and one.fails < DEAD
             and one.cost + one.link() < NEVER
+            and one.hops < HOPS
             and one.parent != self.me
             and diff(now, one.advanced) <= STALE_MS
         )

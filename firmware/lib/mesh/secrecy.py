@@ -12,7 +12,7 @@ from lib import ccm
 from lib.mesh.guard import Floors
 
 _NONCE = ">BHHHHI"  # type and kind, member, root, epoch, ctr, 0: 13 bytes
-_WINDOW = const(29)  # frames of one member go different ways and may come out of order
+WINDOW = const(29)  # frames of one member go different ways and may come out of order
 UPWARD = const(0x20)  # first byte of the nonce; downward it is this and the kind:
 DOWNWARD = const(0x30)
 
@@ -23,7 +23,7 @@ class Secrecy:
     def __init__(self, key, counter, limit):
         self.key = key
         self.counter = counter
-        self.floors = Floors(limit, _WINDOW)
+        self.floors = Floors(limit, WINDOW)
 
     def seal(self, first, member, root, text):
         """Return what only the other end can open, None when no number may be used; see `counter` for its number."""

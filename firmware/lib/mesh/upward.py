@@ -6,6 +6,7 @@ from micropython import const
 
 from lib.mesh import counts
 from lib.mesh.frames import ALL, BODY, HELLO, HOPS, LIMIT, MIC, SEQREQ, SOLICIT, TAG, UP, UP_BODY, UP_SEALED
+from lib.mesh.queue import SIZE
 from lib.mesh.routes import newer
 from lib.mesh.secrecy import UPWARD
 from lib.mesh.ticks import diff, later
@@ -82,18 +83,22 @@ class Upward:
         if not newer(seqno, routes.seqno()):
             self._node.beacons.urge(now)
         elif routes.is_root:
-            if self._asked is None or diff(now, self._asked) > _CALM_MS:
-                self._gap = _ASK_MS
-            elif diff(now, self._asked) < self._gap:
-                return
-            else:
-                self._gap *= 2  # a wave for each question of a hundred nodes would be a flood
-            self._asked = now
-            routes.own = seqno - 1
-            self._node.beacons.wave(now)
+            self.overtaken(seqno, now)
         elif routes.parent and routes.parent.id != source and (self._asked is None or diff(now, self._asked) > _ASK_MS):
             self._asked = now
             self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
+
+    def overtaken(self, seqno, now):
+        """At a root: begin a wave with a seqno newer than its own, since somebody needs it."""
+        if self._asked is None or diff(now, self._asked) > _CALM_MS:
+            self._gap = _ASK_MS
+        elif diff(now, self._asked) < self._gap:
+            return
+        else:
+            self._gap *= 2  # a wave for each question of a hundred nodes would be a flood
+        self._asked = now
+        self._node.routes.own = seqno - 1
+        self._node.beacons.wave(now)
 
     def minute(self, now):
         """Forget what is long ago: ticks wrap. Ask a parent whose beacons are not heard. To be called once a minute."""
@@ -135,8 +140,8 @@ class Upward:
         if self._spoke is not None and diff(now, self._spoke) > _KEEPALIVE_MS:
             self._hello = now
         if self._hello is not None and diff(self._hello, now) <= 0:
-            self._hello = None
             parent = self._node.routes.parent
+            self._hello = later(now, _ASK_MS)  # when there is no room
             self.send(pack(">BHhH", HELLO, parent.id, parent.level // 16, parent.etx), 0, 0, now)
 
     def send(self, content, tries, owner, now):
@@ -173,18 +178,18 @@ class Upward:
             if text is None:
                 note(counts.UNSEALED if node.secrecy.key(origin) else counts.UNKNOWN, origin)
             elif not text:
-                node.collect.again(origin, epoch)
+                node.collect.again(origin, epoch, ctr)
             else:
                 node.guard.members.came(origin, source)
                 node.collect.arrived(origin, text, tries & 0x80, now)
             return True
         queue = node.queue
+        if queue.count == SIZE:  # before it is known: it comes again
+            note(counts.CROWDED, source)
+            return False
         if queue.known(b"\0" + bytes(frame[11:13]) + bytes(frame[19:23])):
             return True
         slot = queue.take(UP, end, 0, now)
-        if slot < 0:
-            note(counts.CROWDED, source)
-            return False
         node.guard.members.came(origin, source)
         copy = queue.frame(slot)
         copy[BODY:end] = frame[BODY:end]
