@@ -66,6 +66,7 @@ class Bridge:
     async def run(self, life):
         """Drive the node, for ever."""
         node, air = self.node, self.air
+        node.on_sent(False, ticks())  # started anew after a death, nobody knows what became of the frame on its way
         flying = False
         while True:
             life.beat()

@@ -22,12 +22,14 @@ TIMEOUT = {
     "test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows": 240,
     "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": 240,
     "test_a_root_follows_the_access_point_to_another_channel": 240,
+    "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": 240,
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
     "test_what_is_not_as_it_should_be_is_an_event": 240,
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
 }
 HEAP = {
     "test_a_root_follows_the_access_point_to_another_channel": "4M",
+    "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": "4M",
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
     "test_what_is_not_as_it_should_be_is_an_event": "4M",
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
@@ -271,6 +273,23 @@ async def test_a_root_follows_the_access_point_to_another_channel():
     site.root.bridge.look(clock.uptime_ms())
     await site.until(lambda: node.channel.at == 11)
     assert tuned == [11]
+    site.end()
+
+
+async def test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew():
+    site = Site()
+    pole = site.poles[0]
+    pole.read(1)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 1)
+    told = pole.air.sent
+    pole.air.sent = lambda: None
+    pole.read(1)
+    await site.until(lambda: pole.bridge.node.outbox.flight >= 0)
+    pole.health.tasks[0].cancel()
+    pole.air.sent = told
+    pole.health.keep("mesh", pole.bridge.run, 0)
+    pole.read(1)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 3, 20000)
     site.end()
 
 
