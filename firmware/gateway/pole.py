@@ -69,6 +69,12 @@ class Pole(bridge.Bridge):
 
     async def feed(self, life):
         """Fill batches and offer them, for ever."""
+        # started anew after a death: what was in hand then is in the journal, and a root asks again for what it lacks
+        self._replay.start(self._way[-1][0] if self._way else self.place)
+        self._writer.count = 0
+        self._held = False
+        self._resend = None
+        self.again.clear()
         while True:
             life.beat()
             parts = self._parts
@@ -145,12 +151,14 @@ class Pole(bridge.Bridge):
         if last > _PARTS:
             log.error(self.name, "%d bytes are too much for the mesh" % len(data))
             return
+        parts = []
         for part in range(last + 1):
             self._number += 1
             text = bytes((part << 4 | last,)) + bytes(data[part * room : part * room + room])
-            self._parts.append((self._number, kind, text))
+            parts.append((self._number, kind, text))
             if kind == AGAIN:
                 self.again.append(self._number)
+        self._parts.extend(parts)  # all or none
 
     def acked(self, number):
         """Take that a root has a part safe; the cursor moves over what is acknowledged without a gap."""

@@ -23,6 +23,7 @@ TIMEOUT = {
     "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": 240,
     "test_a_root_follows_the_access_point_to_another_channel": 240,
     "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": 240,
+    "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": 240,
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
     "test_what_is_not_as_it_should_be_is_an_event": 240,
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
@@ -30,6 +31,7 @@ TIMEOUT = {
 HEAP = {
     "test_a_root_follows_the_access_point_to_another_channel": "4M",
     "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": "4M",
+    "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": "4M",
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
     "test_what_is_not_as_it_should_be_is_an_event": "4M",
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
@@ -290,6 +292,37 @@ async def test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_s
     pole.health.keep("mesh", pole.bridge.run, 0)
     pole.read(1)
     await site.until(lambda: all_there(site) and pole.bridge.place == 3, 20000)
+    site.end()
+
+
+async def test_nothing_is_passed_over_when_the_task_that_fills_batches_dies():
+    """Wherever it is: a heap that is full for a moment raises at any allocation."""
+    site = Site()
+    pole, health = site.poles[0], site.poles[0].health
+    pole.read(1)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 1)
+    pole.layouts[2] = "".join(["\n1.8.%d kWh -3" % i for i in range(60)])
+    for owner, name in (
+        (pole.bridge.node, "offer"), (pole.bridge._writer, "put"), (pole.bridge._writer, "take"), (pole.bridge, "cut")
+    ):  # fmt: skip
+        real = getattr(owner, name)
+
+        def full(*arguments):
+            if name != "offer":
+                real(*arguments)
+            raise MemoryError
+
+        setattr(owner, name, full)
+        if name == "cut":
+            pole.recorder.reading(clock.uptime_ms(), 1, 2, [123456789 + i for i in range(60)])
+        pole.read(2)
+        while not health.died:
+            await asyncio.sleep_ms(5)
+        assert health.died.pop()[0] == "mesh batches"
+        setattr(owner, name, real)
+        health.keep("mesh batches", pole.bridge.feed, 0)
+        await site.until(lambda: all_there(site) and pole.bridge.place == pole.journal.next)
+    assert pole.journal.next == 10
     site.end()
 
 
