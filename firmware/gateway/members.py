@@ -7,12 +7,14 @@ import json
 
 from micropython import const
 
+from gateway import log
 from gateway.batches import LAYOUT, REPORT, TABLE
 from lib import twin
 
 _MOST = const(256)
 _JOINED = const(4)  # messages of a member that are put together at a time
 _KEPT = const("members")
+_SILENT_MS = const(960000)  # a pole speaks each five minutes
 
 
 class Member:
@@ -105,10 +107,9 @@ class Member:
             self.report = bytes(data), utc
             self.versions[2] += 1
 
-    def silent(self):
-        """Take that it was not heard for long."""
-        self.online = False
-        self.versions[0] += 1
+    def gone(self, now):
+        """Return whether it has not been heard of for long."""
+        return not self.heard or now - self.heard > _SILENT_MS
 
 
 class Members:
@@ -125,6 +126,14 @@ class Members:
         if ident not in self.all and len(self.all) < _MOST:
             self.all[ident] = Member(ident, self._texts)
         return self.all.get(ident)
+
+    def look(self, now):
+        """Note who has fallen silent."""
+        for member in self.all.values():
+            if member.online and member.gone(now):
+                member.online = False
+                member.versions[0] += 1
+                log.warn("mesh", "%s is silent" % member.gateway)
 
     def claim(self, ident, member, data):
         """Take who a member is: feeder, gateway, firmware, problems, then its meters; return what it must not claim."""

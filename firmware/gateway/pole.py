@@ -84,7 +84,7 @@ class Pole(bridge.Bridge):
                 self._tell(clock.uptime_ms())
             if not parts:
                 await self._fill()
-            if self._resend and not parts and await self._resend.step():
+            if self._resend and await self._resend.step():
                 self._resend = None
             self.keep()
             await asyncio.sleep_ms(IDLE_MS)
@@ -179,10 +179,11 @@ class Pole(bridge.Bridge):
             from gateway.resend import Resend
 
             epoch, begin = payload[1] << 8 | payload[2], int.from_bytes(payload[3:7], "big")
+            end = self._way[-1][0] if self._way else self.place  # what is on its way may be so without that outlet
             if epoch != self._epoch:
-                begin = self.place  # of a journal that is no more: there is nothing to send
+                begin = end  # of a journal that is no more: there is nothing to send
             shared = self.journal, self.names, self._dating, self._epoch, self.node.room - 1
-            self._resend = Resend(self, *shared, begin, payload[7:])
+            self._resend = Resend(self, *shared, begin, end, payload[7:])
         if len(payload) != 4:
             return b""
         kind, part, number = payload[0], payload[1], payload[2] << 8 | payload[3]

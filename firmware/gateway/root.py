@@ -22,7 +22,6 @@ _EXPIRY_S = const(30)  # of a question to a pole
 _GONE_MS = const(30000)  # no outlet is connected for so long, and the poles look for another root
 _TABLE_MS = const(300000)
 _ASKED = const(1 << 40)  # above the numbers of batches: what is put together from answers
-_SILENT_MS = const(960000)  # a pole speaks each five minutes
 _BOUND_MS = const(20)  # of the clock, for each stratum
 _STRATA = const(200)
 
@@ -86,10 +85,8 @@ class Root(bridge.Bridge):
             self._table_at = now + _TABLE_MS
             self.own.take(TABLE, self.table(), now, utc, 0)
         self.owed.call_in(now)
-        for member in self.members.all.values():
-            if member is not self.own and member.online and now - member.heard > _SILENT_MS:
-                member.silent()
-                log.warn(self.name, "%s is silent" % member.gateway)
+        self.own.heard = now
+        self.members.look(now)
 
     def received(self, origin, number, kind, payload):
         """Take a part of a batch; False when it has to come again."""
@@ -115,7 +112,8 @@ class Root(bridge.Bridge):
             member.done(number)
             self._learn(origin, member, kind, whole)
             return True
-        taken = self._records(origin, member, number, last + 1, whole, kind == RECORDS)
+        fresh = kind == RECORDS or member.again is None  # it was not asked here: who knows what for
+        taken = self._records(origin, member, number, last + 1, whole, fresh)
         if taken:
             member.done(number)
         return taken

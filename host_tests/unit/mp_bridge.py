@@ -307,7 +307,7 @@ async def test_nothing_is_passed_over_when_the_task_that_fills_batches_dies():
     ):  # fmt: skip
         real = getattr(owner, name)
 
-        def full(*arguments):
+        def full(*arguments, name=name, real=real):
             if name != "offer":
                 real(*arguments)
             raise MemoryError
