@@ -155,6 +155,9 @@ class Bridge:
     def acked(self, number):
         """A root has a batch."""
 
+    def heard(self, origin):
+        """A frame of a member has come to a root."""
+
     def received(self, origin, number, kind, payload):
         """A batch has come to a root."""
         return False

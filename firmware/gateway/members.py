@@ -14,6 +14,7 @@ from lib import twin
 _MOST = const(256)
 _JOINED = const(4)  # messages of a member that are put together at a time
 _KEPT = const("members")
+_GONE = const(-1)
 _SILENT_MS = const(960000)  # a pole speaks each five minutes
 
 
@@ -26,7 +27,7 @@ class Member:
     feeder = gateway = None
     firmware = ""
     problems = heard = 0
-    online = False
+    online = 0  # 1, or -1 when it is known not to be
     trusted = False
     asked = missing = None
     again = None  # the couriers for whom it sends again, on the request `run`; `again_at`: uptime ms of its last sign
@@ -101,7 +102,7 @@ class Member:
             self.table = bytes(data), utc
             self.trusted = bool(data[0] & 1)
             self.versions[1] += 1
-            self.online = True
+            self.online = 1
             self.versions[0] += 1
         elif kind == REPORT:
             self.report = bytes(data), utc
@@ -109,7 +110,7 @@ class Member:
 
     def gone(self, now):
         """Return whether it has not been heard of for long."""
-        return not self.heard or now - self.heard > _SILENT_MS
+        return now - self.heard > _SILENT_MS
 
 
 class Members:
@@ -120,6 +121,10 @@ class Members:
         self._texts = []
         kept = twin.load(_KEPT)
         self._pinned = json.loads(kept) if kept else {}  # id as text: "feeder/gateway"
+        for key in self._pinned:  # one that died while the root was away is to be told of too
+            member = self.add(int(key))
+            if member:
+                member.feeder, member.gateway = self._pinned[key].split("/")
 
     def add(self, ident):
         """Return the member of this id, made when need be; None when there is no room."""
@@ -130,8 +135,8 @@ class Members:
     def look(self, now):
         """Note who has fallen silent."""
         for member in self.all.values():
-            if member.online and member.gone(now):
-                member.online = False
+            if member.online != _GONE and member.gone(now):
+                member.online = _GONE
                 member.versions[0] += 1
                 log.warn("mesh", "%s is silent" % member.gateway)
 

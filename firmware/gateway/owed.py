@@ -81,9 +81,9 @@ class Owed:
                 member = root.members.add(int(ident))
                 if busy == _CALLED or not member or member.again is not None:
                     continue
-                if member.gone(now):  # a question to it floods the site
+                if not member.heard or member.gone(now):  # a question to it floods the site
                     continue
-                if not member.gateway:
+                if not member.firmware:
                     root.ask(member, IDENTITY, 0)
                     continue
                 epoch, begin = place

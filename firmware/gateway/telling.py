@@ -12,8 +12,10 @@ _ROW = const(7)
 
 def status(member, root):
     """Return the retained status of a member."""
-    if not member.online:
-        return '{"state":"offline"}' if member.table[0] else None
+    if member.online < 0:
+        return '{"state":"offline"}'
+    if not member.online or not member.firmware:
+        return None
     return '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d,"network":"mesh"}' % (
         member.firmware, "ok" if member.trusted else "lost", member.problems,
     )  # fmt: skip

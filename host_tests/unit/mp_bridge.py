@@ -24,6 +24,8 @@ TIMEOUT = {
     "test_a_root_follows_the_access_point_to_another_channel": 240,
     "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": 240,
     "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": 240,
+    "test_a_pole_that_died_while_the_root_was_away_is_told_of": 240,
+    "test_a_pole_that_only_says_hello_is_alive": 240,
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
     "test_what_is_not_as_it_should_be_is_an_event": 240,
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
@@ -32,6 +34,8 @@ HEAP = {
     "test_a_root_follows_the_access_point_to_another_channel": "4M",
     "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": "4M",
     "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": "4M",
+    "test_a_pole_that_died_while_the_root_was_away_is_told_of": "4M",
+    "test_a_pole_that_only_says_hello_is_alive": "4M",
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
     "test_what_is_not_as_it_should_be_is_an_event": "4M",
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
@@ -172,6 +176,49 @@ async def test_what_a_member_tells_of_itself_is_retained():
     member.heard -= 970000
     site.root.bridge.look(clock.uptime_ms())
     await site.until(lambda: client.kept["openami/v1/f/pole-1/status"] == {"state": "offline"})
+    site.end()
+
+
+async def test_a_pole_that_died_while_the_root_was_away_is_told_of():
+    site = Site(poles=2)
+    kept, dead, alive = site.client().kept, "openami/v1/f/pole-1/status", "openami/v1/f/pole-2/status"
+    await site.until(lambda: "online" in str(kept.get(dead)) and "online" in str(kept.get(alive)))
+    site.root.kill()
+    site.poles[0].kill()
+    site.root.start()
+    bridge = site.root.bridge
+    site.poles[1].bridge._table_at = 0
+    await site.until(lambda: bridge.members.all[2].online > 0)
+    bridge.look(950000)
+    await asyncio.sleep_ms(50)
+    assert kept[dead]["state"] == "online"
+    bridge.members.all[2].heard = 970000
+    bridge.look(970000)
+    await site.until(lambda: kept[dead] == {"state": "offline"})
+    assert kept[alive]["state"] == "online" and kept[alive]["firmware"]
+    site.poles[0].start()
+    await site.until(lambda: kept[dead]["state"] == "online")
+    assert kept[dead]["firmware"] == kept[alive]["firmware"]
+    site.end()
+
+
+async def test_a_pole_that_only_says_hello_is_alive():
+    """Without a broker a root takes nothing but that, each five minutes."""
+    site = Site()
+    kept, topic = site.client().kept, "openami/v1/f/pole-1/status"
+    await site.until(lambda: "online" in str(kept.get(topic)))
+    bridge, upward = site.root.bridge, site.poles[0].bridge.node.upward
+    member = bridge.members.all[1]
+    site.poles[0].health.tasks[1].cancel()  # no more batches
+    await asyncio.sleep_ms(2000)
+    before = member.heard
+    upward._hello = bridge_module.ticks()
+    await site.until(lambda: member.heard > before)
+    member.heard -= 970000
+    bridge.look(clock.uptime_ms())
+    await site.until(lambda: kept[topic] == {"state": "offline"})
+    upward._hello = bridge_module.ticks()
+    await site.until(lambda: kept[topic]["state"] == "online")
     site.end()
 
 
