@@ -106,7 +106,7 @@ class Bridge:
             self._told = lost
             once.call("gateway.standing", "network", self.name, "no route" if lost else "", self.recorder)
         if self.air.crowded() and now > _CALM_MS:
-            log.error(self.name, "the radio remembers too many strangers: reset")
+            log.error(self.name, "only a reset helps the radio")
             self.recorder.commit()
             self.keep(True)
             machine.reset()
