@@ -31,6 +31,7 @@ class Batch:
         self.serial = serial
         self.fresh = fresh  # it comes for the first time: an outlet that is away will lack it
         self.member = member
+        self.names = member.names
         self.number = number
         self.parts = parts
         self.payload = payload
@@ -128,18 +129,21 @@ class Root(Asking):
             return False
         payload = bytes(payload)
         reader = self._reader
-        member.missing = None
+        if len(payload) > 1:
+            member.lives(payload[0] << 8 | payload[1])
+        names = member.names
+        names.missing = None
         try:
-            reader.start(payload, member)
+            reader.start(payload, names)
             while reader.next():
-                if reader.slot and not member.serial(reader.slot):
+                if reader.slot and not names.serial(reader.slot):
                     self.ask(member, IDENTITY, 0)
                     return False
                 if reader.tag == EVENT and not isinstance(json.loads(reader.what[3]), dict):
                     raise ValueError("event")
         except (IndexError, ValueError):
-            if member.missing is not None and member.missing <= 0xFFFF:
-                self.ask(member, LAYOUT, member.missing)
+            if names.missing is not None and names.missing <= 0xFFFF:
+                self.ask(member, LAYOUT, names.missing)
                 return False
             self.unread += 1
             log.error(self.name, "a batch of %s cannot be read" % member.gateway)

@@ -64,7 +64,7 @@ def report(member, root):
             if row[3] >> kind & 1:
                 number, at = varint.get(data, at)
                 answers.append('"%s":%d' % (proto.NAMES[kind], number))
-        serial = member.serial(row[0])
+        serial = member.names.serial(row[0])
         if serial:
             meters.append(
                 '{"serial":"%s","polls":%d,"misses":%d,"answers":{%s}}' % (serial, row[1], row[2], ",".join(answers))

@@ -165,6 +165,7 @@ class Member:
         self.outlets, self.knows = outlets, knows
         self.name = "root-%d" % number if outlets else "pole-%d" % number
         self.flash, self.nvs, self.boots = Nor(32), Nvs(), 0
+        self.epoch = 4660 + number  # of the journal
         self.serials, self.layouts = ["SN-%d" % number, "SM-%d" % number], {1: COLUMNS}
         self.start()
 
@@ -190,7 +191,7 @@ class Member:
             def cursor(self, name):
                 return 1
 
-        identity = "f", self.name, self.names, {1: 1, 2: 1}, 4660 + self.number, 4
+        identity = "f", self.name, self.names, {1: 1, 2: 1}, self.epoch, 4
         dating = Dating(self.journal, self.clock, self.boots)
         shared = self.clock, self.recorder, self.nvs, self.journal, Ids(), dating, 0, self.outlets
         self.bridge = join.member(conf, secrets, identity, shared)
@@ -208,10 +209,10 @@ class Member:
 
     def seqs(self):
         """What has to arrive."""
-        return [((4660 + self.number) << 32) + ordinal for ordinal in range(self.journal.first, self.journal.next)]
+        return [(self.epoch << 32) + ordinal for ordinal in range(self.journal.first, self.journal.next)]
 
     def straight(self):
-        return Northbound("f", self.name, self.names, {1: 1, 2: 1}, 4660 + self.number, 4)
+        return Northbound("f", self.name, self.names, {1: 1, 2: 1}, self.epoch, 4)
 
 
 class Site:

@@ -3,6 +3,7 @@ import asyncio
 import json
 
 from fake_mesh import Site
+from fake_nor import Nor
 from gateway import bridge as bridge_module
 from gateway import clock, members, root
 from gateway.batches import IDENTITY, LAYOUT, RECORDS, REPORT, TABLE
@@ -26,6 +27,7 @@ TIMEOUT = {
     "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": 240,
     "test_a_pole_that_died_while_the_root_was_away_is_told_of": 240,
     "test_a_pole_that_only_says_hello_is_alive": 240,
+    "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": 240,
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
     "test_what_is_not_as_it_should_be_is_an_event": 240,
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
@@ -36,6 +38,7 @@ HEAP = {
     "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": "4M",
     "test_a_pole_that_died_while_the_root_was_away_is_told_of": "4M",
     "test_a_pole_that_only_says_hello_is_alive": "4M",
+    "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": "4M",
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
     "test_what_is_not_as_it_should_be_is_an_event": "4M",
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
@@ -133,6 +136,36 @@ async def test_nothing_is_lost_whoever_loses_its_power():
             if "/%s/" % pole.name in topic:
                 body.pop("late", None)
                 assert bodies.setdefault(body["seq"], body) == body, "one seq, one content"
+    site.end()
+
+
+async def test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts():
+    """The numbers of slots and layouts are those of one life of a flash; a batch of the one before may still wait."""
+    site = Site()
+    pole, client = site.poles[0], site.client()
+    pole.read(1, [7000, 5])
+    await site.until(lambda: all_there(site) and pole.bridge.place == 1)
+    client.answers = False
+    pole.read(1, [8000, 6])
+    await site.until(lambda: all_there(site))
+    pole.kill()
+    pole.flash, pole.epoch = Nor(32), 99
+    pole.serials, pole.layouts = ["NEW-1", "NEW-2"], {1: "\n32.7.0 V -1\n14.7.0 Hz -2"}
+    pole.start()
+    member = site.root.bridge.members.all[1]
+    await site.until(lambda: member.names.serial(1) == "NEW-1")
+    pole.read(1, [2301, 4998])
+    await site.until(lambda: len(site.root.bridge.queue) == 2)
+    client.lose()
+    client.got.clear()
+    await asyncio.sleep_ms(50)
+    client.answers = True
+    client.back()
+    await site.until(lambda: pole.bridge.place == 1)
+    said = []
+    for topic, body in client.got:
+        said.append((topic.split("/")[5], [(one["obis"], one["value"]) for one in body["registers"][:2]]))
+    assert said == [("SN-1", [("1.8.0", 8), ("16.7.0", 0.006)]), ("NEW-1", [("32.7.0", 230.1), ("14.7.0", 49.98)])], said
     site.end()
 
 
@@ -263,7 +296,8 @@ def test_a_member_is_believed_one_name_and_no_two_have_the_same():
     all = members.Members()
     one, other = all.add(1), all.add(2)
     said = b"f\npole-1\n0.1.0\n0\nSN-1 60"
-    assert all.claim(1, one, said) is None and one.serial(1) == "SN-1" and one.every == {1: 60}
+    assert all.claim(1, one, said) is None and one.names.serial(1) == "SN-1"
+    assert one.names.every == {1: 60}
     assert all.claim(2, other, said) == "f/pole-1" and other.gateway is None
     assert all.claim(1, one, said.replace(b"pole-1", b"pole-9")) == "f/pole-9" and one.gateway == "pole-1"
     again = members.Members()
