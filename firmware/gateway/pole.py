@@ -80,7 +80,7 @@ class Pole(bridge.Bridge):
             parts = self._parts
             while parts and self.node.offer(parts[0][0], parts[0][2], bridge.ticks(), parts[0][1]):
                 parts.pop(0)
-            if not parts:
+            if not parts and self.node.uplinked():  # what waited would be old, and published as new
                 self._tell(clock.uptime_ms())
             if not parts:
                 await self._fill()
