@@ -7,6 +7,7 @@ from micropython import const
 from gateway import bridge, clock, log
 from gateway.batches import IDENTITY
 from gateway.members import Members
+from lib.mesh import counts
 
 _EXPIRY_S = const(30)  # of a question
 _ASKED = const(1 << 40)  # above the numbers of batches: what is put together from answers
@@ -35,7 +36,7 @@ class Asking(bridge.Bridge):
             other = self.members.claim(origin, member, whole)
             if other:
                 log.error(self.name, "member %d says that it is %s" % (origin, other))
-                self.event(6, origin)
+                self.node.notes.note(counts.DUPLICATE, origin)
         else:
             try:
                 member.take(kind, whole, clock.uptime_ms(), self.clock.now(), number)
