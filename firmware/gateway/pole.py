@@ -22,7 +22,8 @@ _TABLE_MS = const(300000)
 _FIRST_MS = const(20000)
 _ANSWER = const(200)  # bytes of what a root has asked for, in one answer
 _PARTS = const(15)
-_NEAR = const(8)
+_NEAR = const(8)  # these two as at an outlet
+_FAR = const(4)
 
 
 class Pole(bridge.Bridge):
@@ -200,10 +201,15 @@ class Pole(bridge.Bridge):
         """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""
         now = clock.uptime_ms()
         if self.place != self._kept and (at_once or now - self._kept_at >= _CURSOR_MS):
-            self.journal.put(self._cursor, self.place)
-            self._kept, self._kept_at = self.place, now
+            self._kept_at = now
+            try:
+                self.journal.put(self._cursor, self.place)
+                self._kept = self.place
+            except OSError:  # as at an outlet: after a restart more is sent twice, and nothing is lost
+                pass
         first = self.journal.first
-        near = 0 < first and (self.place - first) * _NEAR < self.journal.next - first
+        part = _FAR if self._near else _NEAR
+        near = 0 < first and (self.place - first) * part < self.journal.next - first
         if near != self._near:
             self._near = near
             once.call("gateway.standing", "near_full", self, self.recorder, near)

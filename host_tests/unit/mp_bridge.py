@@ -28,6 +28,8 @@ TIMEOUT = {
     "test_a_pole_that_died_while_the_root_was_away_is_told_of": 240,
     "test_a_pole_that_only_says_hello_is_alive": 240,
     "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": 240,
+    "test_who_claims_anothers_name_is_told_of_once_in_ten_minutes": 240,
+    "test_a_flash_that_takes_no_cursor_does_not_stop_the_records": 240,
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
     "test_what_is_not_as_it_should_be_is_an_event": 240,
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
@@ -39,6 +41,8 @@ HEAP = {
     "test_a_pole_that_died_while_the_root_was_away_is_told_of": "4M",
     "test_a_pole_that_only_says_hello_is_alive": "4M",
     "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": "4M",
+    "test_who_claims_anothers_name_is_told_of_once_in_ten_minutes": "4M",
+    "test_a_flash_that_takes_no_cursor_does_not_stop_the_records": "4M",
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
     "test_what_is_not_as_it_should_be_is_an_event": "4M",
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
@@ -306,6 +310,45 @@ def test_a_member_is_believed_one_name_and_no_two_have_the_same():
     for wrong in (b"", b"f", b"f\npole/2\n0.1.0\n0", b"f\npole-2\n\"\n0", b"f\npole-2\n0.1\n0\nSN+1 60",
                   b"f\npole-2\n0.1\nx", b"f\npole-2\n0.1\n0\nSN-1", b"\xff\xfe"):  # fmt: skip
         assert all.claim(2, other, wrong) == "nobody" and other.gateway is None
+
+
+async def test_who_claims_anothers_name_is_told_of_once_in_ten_minutes():
+    site = Site()
+    bridge, told = site.root.bridge, []
+    await site.until(lambda: bridge.members.all.get(1) and bridge.members.all[1].firmware)
+    bridge.recorder.event = lambda slot, code, severity, state, detail: told.append((code, detail))
+    for turn in range(50):
+        bridge.received(2, turn, IDENTITY, b"\0f\npole-1\n0.1.0\n0\nSN-1 60")
+        bridge.node.notes.minute()
+    assert told == [("mesh_trouble", {"what": "duplicate", "member": 2})] * 5
+    site.end()
+
+
+async def test_a_flash_that_takes_no_cursor_does_not_stop_the_records():
+    site = Site()
+    pole = site.poles[0]
+
+    def put(cursor, place):
+        raise OSError(5)
+
+    pole.journal.put = put
+    for count in range(1, 4):
+        pole.read(1)
+        pole.bridge._kept_at = -5000
+        await site.until(lambda count=count: all_there(site) and pole.bridge.place == count)
+    site.end()
+
+
+def test_a_pole_at_the_limit_does_not_tell_so_with_each_block():
+    from gateway.pole import Pole
+
+    told = []
+    recorder = Any(event=lambda slot, code, severity, state, detail: told.append(state))
+    one = Any(_near=False, _kept_at=0, name="mesh", recorder=recorder, journal=Any(first=800, next=1600))
+    for place in (899, 901, 899, 1001, 999, 899):
+        one.place = one._kept = place
+        Pole.keep(one)
+    assert told == [0, 1, 0], "set, clear when a quarter is left, and set again"
 
 
 async def test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows():
