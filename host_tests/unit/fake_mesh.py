@@ -131,8 +131,8 @@ class Client:
 
 
 class Outlet:
-    def __init__(self, name):
-        self.name, self.client = name, Client()
+    def __init__(self, name, more=()):
+        self.name, self.client, self.more = name, Client(), dict(more)
 
 
 class Health:
@@ -183,7 +183,7 @@ class Member:
         else:
             node = keys.node(SECRET, self.number).hex()
             secrets = {"mesh": {"site": keys.site(SECRET), "net": keys.net(SECRET).hex(), "node": node}}
-        conf["uplinks"] = [{"name": outlet.name} for outlet in self.outlets]
+        conf["uplinks"] = [dict({"name": outlet.name}, **outlet.more) for outlet in self.outlets]
         self.air = Air(self.site.world, self.number)
         join._air = lambda mesh, network: self.air
 
@@ -216,9 +216,12 @@ class Member:
 
 
 class Site:
-    def __init__(self, poles=1, outlets=("operator",), knows=True):
+    """`more`: what the configuration of an outlet has besides, by its name."""
+
+    def __init__(self, poles=1, outlets=("operator",), knows=True, more=()):
         self.world = []
-        self.root = Member(self, 100, [Outlet(name) for name in outlets])
+        more = dict(more)
+        self.root = Member(self, 100, [Outlet(name, more.get(name, ())) for name in outlets])
         self.poles = [Member(self, number + 1, knows=knows) for number in range(poles)]
 
     def client(self, number=0):

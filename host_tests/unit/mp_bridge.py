@@ -30,6 +30,7 @@ TIMEOUT = {
     "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": 240,
     "test_who_claims_anothers_name_is_told_of_once_in_ten_minutes": 240,
     "test_a_flash_that_takes_no_cursor_does_not_stop_the_records": 240,
+    "test_a_filter_at_an_outlet_holds_for_the_poles_and_costs_the_other_nothing": 240,
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
     "test_what_is_not_as_it_should_be_is_an_event": 240,
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
@@ -43,6 +44,7 @@ HEAP = {
     "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": "4M",
     "test_who_claims_anothers_name_is_told_of_once_in_ten_minutes": "4M",
     "test_a_flash_that_takes_no_cursor_does_not_stop_the_records": "4M",
+    "test_a_filter_at_an_outlet_holds_for_the_poles_and_costs_the_other_nothing": "4M",
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
     "test_what_is_not_as_it_should_be_is_an_event": "4M",
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
@@ -171,6 +173,21 @@ async def test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts(
         said.append((topic.split("/")[5], [(one["obis"], one["value"]) for one in body["registers"][:2]]))
     old, new = [("1.8.0", 8), ("16.7.0", 0.006)], [("32.7.0", 230.1), ("14.7.0", 49.98)]
     assert said == [("SN-1", old), ("NEW-1", new)], said
+    site.end()
+
+
+async def test_a_filter_at_an_outlet_holds_for_the_poles_and_costs_the_other_nothing():
+    site = Site(outlets=("operator", "owner"), more={"owner": {"filter": {"meters": ["SM-1"], "registers": ["1.8.0"]}}})
+    pole = site.poles[0]
+    pole.read(3)
+    pole.read(2, slot=2)
+    pole.read(2)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 7)
+    got = site.client(1).got
+    assert [topic.split("/")[5] for topic, _ in got] == ["SM-1"] * 2
+    assert [[one["obis"] for one in body["registers"]] for _, body in got] == [["1.8.0", "96.5.0"]] * 2
+    assert not [body for _, body in got if "seqPrev" in body], "that is the pole's to know"
+    assert "openami/v1/f/pole-1/status" in site.client(1).kept
     site.end()
 
 
