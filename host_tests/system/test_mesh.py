@@ -102,7 +102,7 @@ def test_a_site_whose_gateways_mesh_runs_at_the_desk_with_its_own_root(tmp_path,
     file.write_text(SITE)
     site = Site.load(file)
     assert site.problems(keys_made=False) == []
-    status = demo.run_demo(plan_of(site, 40, kills=["mill@20"]))
+    status = demo.run_demo(plan_of(site, 60, kills=["mill@12"]))  # as above
     figures, lines = verdict(capsys)
     assert status == 0, lines
     assert figures["stored"] == figures["acknowledged"] >= 25 and (figures["lost"], figures["wrong"]) == (0, 0), lines
