@@ -66,6 +66,7 @@ class Bridge:
     async def run(self, life):
         """Drive the node, for ever."""
         node, air = self.node, self.air
+        node.on_sent(False, ticks())  # started anew after a death, nobody knows what became of the frame on its way
         flying = False
         while True:
             life.beat()
@@ -105,7 +106,7 @@ class Bridge:
             self._told = lost
             once.call("gateway.standing", "network", self.name, "no route" if lost else "", self.recorder)
         if self.air.crowded() and now > _CALM_MS:
-            log.error(self.name, "the radio remembers too many strangers: reset")
+            log.error(self.name, "only a reset helps the radio")
             self.recorder.commit()
             self.keep(True)
             machine.reset()
@@ -153,6 +154,9 @@ class Bridge:
 
     def acked(self, number):
         """A root has a batch."""
+
+    def heard(self, origin):
+        """A frame of a member has come to a root."""
 
     def received(self, origin, number, kind, payload):
         """A batch has come to a root."""

@@ -75,9 +75,9 @@ class Courier:
         """Publish the records of a batch."""
         reader, northbound = self._reader, self._northbound
         member = batch.member
-        reader.start(batch.payload, member)
+        reader.start(batch.payload, batch.names)
         northbound._feeder, northbound._gateway, northbound.root = member.feeder, member.gateway, member.topic()
-        northbound.names, northbound.every, northbound.epoch = member, member.every, reader.epoch
+        northbound.names, northbound.every, northbound.epoch = batch.names, batch.names.every, reader.epoch
         while True:
             northbound.prev = -1  # of a filtered outlet: what was sent before it is the pole's to know
             try:

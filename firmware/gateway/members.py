@@ -7,35 +7,63 @@ import json
 
 from micropython import const
 
+from gateway import log
 from gateway.batches import LAYOUT, REPORT, TABLE
 from lib import twin
 
 _MOST = const(256)
 _JOINED = const(4)  # messages of a member that are put together at a time
+_LAYOUTS = const(255)  # of a member: four for each of 60 meters, and it is out of order
 _KEPT = const("members")
+_GONE = const(-1)
+_SILENT_MS = const(960000)  # a pole speaks each five minutes
+
+
+class Names:
+    """What the numbers of slots and layouts stand for, in one life of a member's flash: as gateway/records.Names.
+
+    `every`: cadences by slot. `epoch`: of the journal, None when not known yet. `missing`: the layout that was looked
+    for in vain.
+    """
+
+    epoch = missing = None
+
+    def __init__(self):
+        self.every = {}
+        self.serials = []
+        self.layouts = {}
+
+    def serial(self, slot):
+        """Return the serial that owns `slot`; None for one that is not known."""
+        return self.serials[slot - 1] if 0 < slot <= len(self.serials) else None
+
+    def columns(self, number):
+        """Return the layout of schema `number`; None, and `missing` is it, when it is not known."""
+        if number not in self.layouts:
+            self.missing = number
+            return None
+        return self.layouts[number]
 
 
 class Member:
-    """One member; `serial`, `columns` and `every` are those of gateway/records.Names and of its meters.
+    """One member; `names` are those of the newest life: another board may take its place.
 
-    `versions` count what was told: status, table, report. `missing`: the layout that was looked for in vain.
+    `versions` count what was told: status, table, report.
     """
 
     feeder = gateway = None
     firmware = ""
     problems = heard = 0
-    online = False
+    online = 0  # 1, or -1 when it is known not to be
     trusted = False
-    asked = missing = None
+    asked = None
     again = None  # the couriers for whom it sends again, on the request `run`; `again_at`: uptime ms of its last sign
     again_at = run = 0
 
     def __init__(self, ident, texts):
         self.id = ident
-        self.every = {}
-        self._serials = []
+        self.names = Names()
         self.table = self.report = b"", None  # as it came, and when
-        self._columns = {}
         self._texts = texts
         self._parts = {}
         self.versions = [0, 0, 0]
@@ -44,16 +72,11 @@ class Member:
         """Return what each of its topics begins with."""
         return "openami/v1/%s/%s" % (self.feeder, self.gateway)
 
-    def serial(self, slot):
-        """Return the serial that owns `slot`; None for one that is not known."""
-        return self._serials[slot - 1] if 0 < slot <= len(self._serials) else None
-
-    def columns(self, number):
-        """Return the layout of schema `number`; None, and `missing` is it, when it is not known."""
-        if number not in self._columns:
-            self.missing = number
-            return None
-        return self._columns[number]
+    def lives(self, epoch):
+        """Take the epoch of its journal; names of another one stand for nothing."""
+        if self.names.epoch not in (None, epoch):
+            self.names = Names()
+        self.names.epoch = epoch
 
     def join(self, number, part, last, text):
         """Return a message when its last missing part has come, else None."""
@@ -76,8 +99,11 @@ class Member:
 
     def named(self, lines):
         """Take serials and cadences, a line each."""
-        self._serials = [line.split(" ")[0] for line in lines]
-        self.every = {slot + 1: int(line.split(" ")[1]) for slot, line in enumerate(lines)}
+        serials = [line.split(" ")[0] for line in lines]
+        every = {slot + 1: int(line.split(" ")[1]) for slot, line in enumerate(lines)}
+        if serials[: len(self.names.serials)] != self.names.serials:
+            self.names = Names()  # slots are added, and never given away
+        self.names.serials, self.names.every = serials, every
         self.versions[0] += 1
 
     def take(self, kind, data, now, utc, number):
@@ -88,27 +114,28 @@ class Member:
                 obis, unit, exponent = line.split(" ")
                 if '"' in line or "\\" in line or not -30 < int(exponent) < 30:
                     raise ValueError("layout")
+            if len(self.names.layouts) == _LAYOUTS:
+                raise ValueError("layouts")
             for known in self._texts:  # poles with the same meters share the text
                 if known == text:
                     text = known
                     break
             else:
                 self._texts.append(text)
-            self._columns[number] = text
+            self.names.layouts[number] = text
         elif kind == TABLE:
             self.table = bytes(data), utc
             self.trusted = bool(data[0] & 1)
             self.versions[1] += 1
-            self.online = True
+            self.online = 1
             self.versions[0] += 1
         elif kind == REPORT:
             self.report = bytes(data), utc
             self.versions[2] += 1
 
-    def silent(self):
-        """Take that it was not heard for long."""
-        self.online = False
-        self.versions[0] += 1
+    def gone(self, now):
+        """Return whether it has not been heard of for long."""
+        return now - self.heard > _SILENT_MS
 
 
 class Members:
@@ -119,12 +146,24 @@ class Members:
         self._texts = []
         kept = twin.load(_KEPT)
         self._pinned = json.loads(kept) if kept else {}  # id as text: "feeder/gateway"
+        for key in self._pinned:  # one that died while the root was away is to be told of too
+            member = self.add(int(key))
+            if member:
+                member.feeder, member.gateway = self._pinned[key].split("/")
 
     def add(self, ident):
         """Return the member of this id, made when need be; None when there is no room."""
         if ident not in self.all and len(self.all) < _MOST:
             self.all[ident] = Member(ident, self._texts)
         return self.all.get(ident)
+
+    def look(self, now):
+        """Note who has fallen silent."""
+        for member in self.all.values():
+            if member.online != _GONE and member.gone(now):
+                member.online = _GONE
+                member.versions[0] += 1
+                log.warn("mesh", "%s is silent" % member.gateway)
 
     def claim(self, ident, member, data):
         """Take who a member is: feeder, gateway, firmware, problems, then its meters; return what it must not claim."""

@@ -28,13 +28,16 @@ class Owed:
         self.places = json.loads(kept) if kept else {}
 
     def lacks(self, courier, batch):
-        """Keep that an outlet will lack a batch, if it lacked none before it; return whether that is on flash."""
+        """Keep that an outlet will lack a batch, if it lacked none before it; return whether that is on flash.
+
+        Batches overtake each other.
+        """
         epoch, ordinal = unpack_from(">HI", batch.payload, 0)
         places = self.places.setdefault(courier.outlet.name, {})
         ident = str(batch.member.id)
-        if ident in places and places[ident][0] == epoch:
-            return True
         before = places.get(ident)
+        if before and before[0] == epoch and before[1] <= ordinal:
+            return True
         places[ident] = [epoch, ordinal]
         if self._save():
             return True
@@ -78,7 +81,9 @@ class Owed:
                 member = root.members.add(int(ident))
                 if busy == _CALLED or not member or member.again is not None:
                     continue
-                if not member.gateway:
+                if not member.heard or member.gone(now):  # a question to it floods the site
+                    continue
+                if not member.firmware:
                     root.ask(member, IDENTITY, 0)
                     continue
                 epoch, begin = place

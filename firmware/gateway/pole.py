@@ -22,7 +22,8 @@ _TABLE_MS = const(300000)
 _FIRST_MS = const(20000)
 _ANSWER = const(200)  # bytes of what a root has asked for, in one answer
 _PARTS = const(15)
-_NEAR = const(8)
+_NEAR = const(8)  # these two as at an outlet
+_FAR = const(4)
 
 
 class Pole(bridge.Bridge):
@@ -69,16 +70,22 @@ class Pole(bridge.Bridge):
 
     async def feed(self, life):
         """Fill batches and offer them, for ever."""
+        # started anew after a death: what was in hand then is in the journal, and a root asks again for what it lacks
+        self._replay.start(self._way[-1][0] if self._way else self.place)
+        self._writer.count = 0
+        self._held = False
+        self._resend = None
+        self.again.clear()
         while True:
             life.beat()
             parts = self._parts
             while parts and self.node.offer(parts[0][0], parts[0][2], bridge.ticks(), parts[0][1]):
                 parts.pop(0)
-            if not parts:
+            if not parts and self.node.uplinked():  # what waited would be old, and published as new
                 self._tell(clock.uptime_ms())
             if not parts:
                 await self._fill()
-            if self._resend and not parts and await self._resend.step():
+            if self._resend and await self._resend.step():
                 self._resend = None
             self.keep()
             await asyncio.sleep_ms(IDLE_MS)
@@ -145,12 +152,14 @@ class Pole(bridge.Bridge):
         if last > _PARTS:
             log.error(self.name, "%d bytes are too much for the mesh" % len(data))
             return
+        parts = []
         for part in range(last + 1):
             self._number += 1
             text = bytes((part << 4 | last,)) + bytes(data[part * room : part * room + room])
-            self._parts.append((self._number, kind, text))
+            parts.append((self._number, kind, text))
             if kind == AGAIN:
                 self.again.append(self._number)
+        self._parts.extend(parts)  # all or none
 
     def acked(self, number):
         """Take that a root has a part safe; the cursor moves over what is acknowledged without a gap."""
@@ -171,10 +180,11 @@ class Pole(bridge.Bridge):
             from gateway.resend import Resend
 
             epoch, begin = payload[1] << 8 | payload[2], int.from_bytes(payload[3:7], "big")
+            end = self._way[-1][0] if self._way else self.place  # what is on its way may be so without that outlet
             if epoch != self._epoch:
-                begin = self.place  # of a journal that is no more: there is nothing to send
+                begin = end  # of a journal that is no more: there is nothing to send
             shared = self.journal, self.names, self._dating, self._epoch, self.node.room - 1
-            self._resend = Resend(self, *shared, begin, payload[7:])
+            self._resend = Resend(self, *shared, begin, end, payload[7:])
         if len(payload) != 4:
             return b""
         kind, part, number = payload[0], payload[1], payload[2] << 8 | payload[3]
@@ -191,10 +201,15 @@ class Pole(bridge.Bridge):
         """Write the cursor to flash when it moved and the last write is long enough ago, or `at_once`."""
         now = clock.uptime_ms()
         if self.place != self._kept and (at_once or now - self._kept_at >= _CURSOR_MS):
-            self.journal.put(self._cursor, self.place)
-            self._kept, self._kept_at = self.place, now
+            self._kept_at = now
+            try:
+                self.journal.put(self._cursor, self.place)
+                self._kept = self.place
+            except OSError:  # as at an outlet: after a restart more is sent twice, and nothing is lost
+                pass
         first = self.journal.first
-        near = 0 < first and (self.place - first) * _NEAR < self.journal.next - first
+        part = _FAR if self._near else _NEAR
+        near = 0 < first and (self.place - first) * part < self.journal.next - first
         if near != self._near:
             self._near = near
             once.call("gateway.overrun", "near_full", self, self.recorder, near)

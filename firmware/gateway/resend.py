@@ -14,16 +14,18 @@ _MARK = const(64)  # batches
 
 
 class Resend:
-    """From `begin` on, up to what was sent in any case when it was asked for; `step` queues the next batch.
+    """From `begin` on, up to `end`, what had gone when it was asked for; `step` queues the next batch.
 
-    `run`, two bytes, names the request; each mark bears it.
+    `run`, two bytes, names the request; each mark bears it. It is given up when the way leads to another root: that one
+    has not asked, and the one that has will ask again.
     """
 
-    def __init__(self, pole, journal, names, dating, epoch, room, begin, run):
+    def __init__(self, pole, journal, names, dating, epoch, room, begin, end, run):
         self._run = bytes(run)
         self._pole = pole
         self._epoch = epoch
-        self._end = pole.place
+        self._end = end
+        self._root = pole.node.routes.root
         self._replay = Replay(journal, names, dating, begin)
         self._writer = Writer(epoch, room)
         self._held = False
@@ -32,6 +34,10 @@ class Resend:
 
     async def step(self):
         """Queue a batch or a mark, when nothing of it is on the way; return whether that was the last."""
+        root = self._pole.node.routes.root
+        self._root = self._root or root
+        if root not in (0, self._root):
+            return True
         if self._pole.again:
             return False
         if self._over:

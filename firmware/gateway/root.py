@@ -9,20 +9,17 @@ import json
 from micropython import const
 
 from gateway import bridge, clock, log
+from gateway.asking import Asking
 from gateway.batches import AGAIN, IDENTITY, LAYOUT, RECORDS, TABLE, Reader
 from gateway.couriers import Courier
-from gateway.members import Members
 from gateway.owed import Owed
 from gateway.records import EVENT
 
 _QUEUE = const(32)  # batches that are not yet confirmed
 _BUSY = const(24)  # and from so many on another root may serve the poles better
 _LIMIT_MS = const(60000)
-_EXPIRY_S = const(30)  # of a question to a pole
 _GONE_MS = const(30000)  # no outlet is connected for so long, and the poles look for another root
 _TABLE_MS = const(300000)
-_ASKED = const(1 << 40)  # above the numbers of batches: what is put together from answers
-_SILENT_MS = const(960000)  # a pole speaks each five minutes
 _BOUND_MS = const(20)  # of the clock, for each stratum
 _STRATA = const(200)
 
@@ -34,6 +31,7 @@ class Batch:
         self.serial = serial
         self.fresh = fresh  # it comes for the first time: an outlet that is away will lack it
         self.member = member
+        self.names = member.names
         self.number = number
         self.parts = parts
         self.payload = payload
@@ -41,22 +39,19 @@ class Batch:
         self.left = left
 
 
-class Root(bridge.Bridge):
-    """`members`: the poles heard of, by id, and the root itself. `queue`: batches, oldest first."""
+class Root(Asking):
+    """`queue`: batches, oldest first."""
 
     def __init__(self, now, recorder, nvs, identity, outlets, voices):
         super().__init__(now, recorder, nvs)
         self._identity = identity
-        self.members = Members()
         self.queue = []
         self.couriers = [Courier(self, outlet, voice) for outlet, voice in zip(outlets, voices)]
         self._reader = Reader(None)
         self.owed = Owed(self)
         self._serial = 0
-        self._ident = 0
         self._up_at = 0
         self._table_at = 0
-        self.unread = 0  # batches that nobody can read
 
     def start(self, keep):
         """Start the tasks."""
@@ -86,17 +81,14 @@ class Root(bridge.Bridge):
             self._table_at = now + _TABLE_MS
             self.own.take(TABLE, self.table(), now, utc, 0)
         self.owed.call_in(now)
-        for member in self.members.all.values():
-            if member is not self.own and member.online and now - member.heard > _SILENT_MS:
-                member.silent()
-                log.warn(self.name, "%s is silent" % member.gateway)
+        self.own.heard = now
+        self.members.look(now)
 
     def received(self, origin, number, kind, payload):
         """Take a part of a batch; False when it has to come again."""
         member = self.members.add(origin)
         if not payload or not member:
             return False
-        member.heard = clock.uptime_ms()
         part, last = payload[0] >> 4, payload[0] & 15
         number -= part
         if kind in (RECORDS, AGAIN):
@@ -113,26 +105,13 @@ class Root(bridge.Bridge):
             return True
         if kind not in (RECORDS, AGAIN):
             member.done(number)
-            self._learn(origin, member, kind, whole)
+            self.learn(origin, member, kind, whole)
             return True
-        taken = self._records(origin, member, number, last + 1, whole, kind == RECORDS)
+        fresh = kind == RECORDS or member.again is None  # it was not asked here: who knows what for
+        taken = self._records(origin, member, number, last + 1, whole, fresh)
         if taken:
             member.done(number)
         return taken
-
-    def _learn(self, origin, member, kind, whole, number=0):
-        if kind == IDENTITY:
-            other = self.members.claim(origin, member, whole)
-            if other:
-                log.error(self.name, "member %d says that it is %s" % (origin, other))
-                self.event(6, origin)
-        else:
-            try:
-                member.take(kind, whole, clock.uptime_ms(), self.clock.now(), number)
-            except (IndexError, ValueError):
-                self.unread += 1
-            if not member.gateway:
-                self.ask(member, IDENTITY, 0)
 
     def _records(self, origin, member, number, parts, payload, fresh):
         """Queue a batch for the outlets; False when there is no room, or not all is known of the pole."""
@@ -145,23 +124,26 @@ class Root(bridge.Bridge):
                 return True
         if len(self.queue) >= _QUEUE or not left:
             return False
-        if not member.gateway:
+        if not member.firmware:
             self.ask(member, IDENTITY, 0)
             return False
         payload = bytes(payload)
         reader = self._reader
-        member.missing = None
+        if len(payload) > 1:
+            member.lives(payload[0] << 8 | payload[1])
+        names = member.names
+        names.missing = None
         try:
-            reader.start(payload, member)
+            reader.start(payload, names)
             while reader.next():
-                if reader.slot and not member.serial(reader.slot):
+                if reader.slot and not names.serial(reader.slot):
                     self.ask(member, IDENTITY, 0)
                     return False
                 if reader.tag == EVENT and not isinstance(json.loads(reader.what[3]), dict):
                     raise ValueError("event")
         except (IndexError, ValueError):
-            if member.missing is not None and member.missing <= 0xFFFF:
-                self.ask(member, LAYOUT, member.missing)
+            if names.missing is not None and names.missing <= 0xFFFF:
+                self.ask(member, LAYOUT, names.missing)
                 return False
             self.unread += 1
             log.error(self.name, "a batch of %s cannot be read" % member.gateway)
@@ -192,46 +174,3 @@ class Root(bridge.Bridge):
             if not batch.left:
                 self.queue.remove(batch)
                 self.confirm(batch.member.id, batch.number, batch.parts)
-
-    def ident(self):
-        """Return a number for a command, above all before: seconds since 2024 while the time is known."""
-        now = self.clock.now()
-        try:
-            last = self.nvs.get_i32("mesh_ident")
-        except OSError:
-            last = 0
-        ident = max(last + 1, now[0] // 1000 - clock.EPOCH if now else 0)
-        self.nvs.set_i32("mesh_ident", ident)
-        self.nvs.commit()
-        return ident
-
-    def ask(self, member, kind, number, part=0):
-        """Ask a pole for a part of what is not known of it, one question at a time."""
-        if not member.asked:
-            ident = self.ident()
-            what = bytes((kind, part, number >> 8, number & 255))
-            if self.node.command(member.id, ident, _EXPIRY_S, what, bridge.ticks()):
-                member.asked = ident, kind, part, number
-
-    def result(self, origin, ident, payload):
-        """Take a part of what was asked for, and ask for the next."""
-        member = self.members.add(origin)
-        if not member or not member.asked or member.asked[0] != ident:
-            return
-        _, kind, part, number = member.asked
-        member.asked = None
-        if not payload:
-            return
-        key = _ASKED | kind << 16 | number
-        whole = member.join(key, part, payload[0], payload[1:])
-        if whole is not None:
-            member.done(key)
-            self._learn(origin, member, kind, whole, number)
-        elif part < payload[0]:
-            self.ask(member, kind, number, part + 1)
-
-    def unreached(self, origin, ident):
-        """Take that a question was not answered: it is asked again when that is needed."""
-        member = self.members.add(origin)
-        if member and member.asked and member.asked[0] == ident:
-            member.asked = None

@@ -12,8 +12,10 @@ _ROW = const(7)
 
 def status(member, root):
     """Return the retained status of a member."""
-    if not member.online:
-        return '{"state":"offline"}' if member.table[0] else None
+    if member.online < 0:
+        return '{"state":"offline"}'
+    if not member.online or not member.firmware:
+        return None
     return '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d,"network":"mesh"}' % (
         member.firmware, "ok" if member.trusted else "lost", member.problems,
     )  # fmt: skip
@@ -62,7 +64,7 @@ def report(member, root):
             if row[3] >> kind & 1:
                 number, at = varint.get(data, at)
                 answers.append('"%s":%d' % (proto.NAMES[kind], number))
-        serial = member.serial(row[0])
+        serial = member.names.serial(row[0])
         if serial:
             meters.append(
                 '{"serial":"%s","polls":%d,"misses":%d,"answers":{%s}}' % (serial, row[1], row[2], ",".join(answers))

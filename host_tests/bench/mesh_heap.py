@@ -33,6 +33,9 @@ class App:
     def epoch(self):
         return None
 
+    def heard(self, origin):
+        pass
+
     def received(self, origin, number, kind, payload):
         return True
 

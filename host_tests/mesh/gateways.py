@@ -69,6 +69,9 @@ class Pole:
         if self.records.pop(number, None) is not None and number in self.site.pending[self.id]:
             self.site.count("acked too early")
 
+    def heard(self, origin):
+        pass
+
     def received(self, origin, number, kind, payload):
         return self.site.received(self, origin, number, payload)
 

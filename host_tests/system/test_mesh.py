@@ -11,6 +11,8 @@ from meshems import demo
 from meshems.benches import heap, rig
 from meshems.broker import Broker
 from meshems.judge import Message
+from meshems.site import Site
+from meshems.sitedemo import plan_of
 
 LAST = re.compile(r"stored (\d+), acknowledged (\d+), lost (\d+), duplicates (\d+), wrong (\d+), uncommitted (\d+)\Z")
 
@@ -55,6 +57,60 @@ def test_a_mesh_by_radio_loses_nothing_when_a_forwarder_loses_its_power(kept, ca
     assert all(table["root"] == 1 and table["parent"] for name, table in tables.items() if name != "pole-1")
     states = told(kept, "/status")
     assert states["pole-3"]["state"] == "online" and states["pole-3"]["network"] == "mesh"
+
+
+SITE = """\
+feederId = "feeder-09"
+board = "desktop"
+buses = [{uart = 1, baud = 9600}]
+
+[[uplinks]]
+name = "operator"
+kind = "mqtt"
+host = "broker.example.org"
+
+[mesh]
+transport = "udp"
+host = "10.0.0.255"
+
+[[gateways]]
+gatewayId = "mill"
+mesh = {id = 31}
+meters = [{serial = "M-1", address = 1, profile = "eastron-sdm120"}]
+
+[[gateways]]
+gatewayId = "bend"
+mesh = {id = 32}
+meters = []
+
+[[gateways]]
+gatewayId = "shop"
+mesh = {id = 33, root = true}
+meters = [{serial = "S-1", address = 1, profile = "eastron-sdm120"}, {serial = "S-2", address = 2, profile = "abb-b23"}]
+
+[[gateways]]
+gatewayId = "school"
+mesh = {id = 34}
+meters = [{serial = "L-1", address = 1, profile = "eastron-sdm120"}]
+"""
+
+
+@pytest.mark.timeout(240)
+def test_a_site_whose_gateways_mesh_runs_at_the_desk_with_its_own_root(tmp_path, kept, capsys):
+    """The root is not the first, one pole has no meters, and what the site calls UDP is the desk's air."""
+    file = tmp_path / "site.toml"
+    file.write_text(SITE)
+    site = Site.load(file)
+    assert site.problems(keys_made=False) == []
+    status = demo.run_demo(plan_of(site, 60, kills=["mill@12"]))  # as above
+    figures, lines = verdict(capsys)
+    assert status == 0, lines
+    assert figures["stored"] == figures["acknowledged"] >= 25 and (figures["lost"], figures["wrong"]) == (0, 0), lines
+    tables = told(kept, "/gateway/mesh")
+    assert {name: (table["id"], table["isRoot"], table["root"]) for name, table in tables.items()} == {
+        "mill": (31, False, 33), "bend": (32, False, 33), "shop": (33, True, 33), "school": (34, False, 33),
+    }  # fmt: skip
+    assert told(kept, "/status")["bend"]["network"] == "mesh"
 
 
 @pytest.mark.timeout(300)

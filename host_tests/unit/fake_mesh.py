@@ -131,8 +131,8 @@ class Client:
 
 
 class Outlet:
-    def __init__(self, name):
-        self.name, self.client = name, Client()
+    def __init__(self, name, more=()):
+        self.name, self.client, self.more = name, Client(), dict(more)
 
 
 class Health:
@@ -165,6 +165,7 @@ class Member:
         self.outlets, self.knows = outlets, knows
         self.name = "root-%d" % number if outlets else "pole-%d" % number
         self.flash, self.nvs, self.boots = Nor(32), Nvs(), 0
+        self.epoch = 4660 + number  # of the journal
         self.serials, self.layouts = ["SN-%d" % number, "SM-%d" % number], {1: COLUMNS}
         self.start()
 
@@ -182,7 +183,7 @@ class Member:
         else:
             node = keys.node(SECRET, self.number).hex()
             secrets = {"mesh": {"site": keys.site(SECRET), "net": keys.net(SECRET).hex(), "node": node}}
-        conf["uplinks"] = [{"name": outlet.name} for outlet in self.outlets]
+        conf["uplinks"] = [dict({"name": outlet.name}, **outlet.more) for outlet in self.outlets]
         self.air = Air(self.site.world, self.number)
         join._air = lambda mesh, network: self.air
 
@@ -190,7 +191,7 @@ class Member:
             def cursor(self, name):
                 return 1
 
-        identity = "f", self.name, self.names, {1: 1, 2: 1}, 4660 + self.number, 4
+        identity = "f", self.name, self.names, {1: 1, 2: 1}, self.epoch, 4
         dating = Dating(self.journal, self.clock, self.boots)
         shared = self.clock, self.recorder, self.nvs, self.journal, Ids(), dating, 0, self.outlets
         self.bridge = join.member(conf, secrets, identity, shared)
@@ -208,16 +209,19 @@ class Member:
 
     def seqs(self):
         """What has to arrive."""
-        return [((4660 + self.number) << 32) + ordinal for ordinal in range(self.journal.first, self.journal.next)]
+        return [(self.epoch << 32) + ordinal for ordinal in range(self.journal.first, self.journal.next)]
 
     def straight(self):
-        return Northbound("f", self.name, self.names, {1: 1, 2: 1}, 4660 + self.number, 4)
+        return Northbound("f", self.name, self.names, {1: 1, 2: 1}, self.epoch, 4)
 
 
 class Site:
-    def __init__(self, poles=1, outlets=("operator",), knows=True):
+    """`more`: what the configuration of an outlet has besides, by its name."""
+
+    def __init__(self, poles=1, outlets=("operator",), knows=True, more=()):
         self.world = []
-        self.root = Member(self, 100, [Outlet(name) for name in outlets])
+        more = dict(more)
+        self.root = Member(self, 100, [Outlet(name, more.get(name, ())) for name in outlets])
         self.poles = [Member(self, number + 1, knows=knows) for number in range(poles)]
 
     def client(self, number=0):

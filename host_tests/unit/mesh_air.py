@@ -50,6 +50,9 @@ class App:
     def acked(self, number):
         self.ackeds.append(number)
 
+    def heard(self, origin):
+        pass
+
     def received(self, origin, number, kind, payload):
         if self.room:
             self.batches.append((origin, number, kind, bytes(payload)))

@@ -91,7 +91,7 @@ def test_a_radio_that_is_switched_off_under_it_comes_back():
     one, other = air(), Radio(10)
     wlan = network.WLAN(network.STA_IF)
     wlan.active(False)
-    for _ in range(9):
+    for _ in range(3):
         one.send(None, b"x")
         assert fate(one) is False
     assert wlan.active() and wlan.config("pm") == wlan.PM_NONE and wlan.config("channel") == 1
@@ -109,13 +109,113 @@ def test_a_radio_that_hears_nobody_for_five_minutes_starts_anew():
     assert taken(one) == [] and one.restarts == 1
 
 
-def test_the_channel_of_a_shared_radio_is_left_alone():
+def test_a_flood_of_frames_does_not_keep_the_loop():
+    one = air()
+    espnow.ESPNow.any = lambda self: True
+    espnow.ESPNow.recvinto = lambda self, data, timeout_ms: 1
+    got = []
+    one.receive(lambda *frame: got.append(1))
+    assert 8 <= len(got) <= 32
+
+
+def test_a_frame_that_was_on_its_way_when_the_radio_started_anew_is_not_told_as_acknowledged():
+    one = air()
+    one.send(None, b"all")
+    one._restart()
+    assert fate(one) is False
+
+
+def test_a_radio_that_comes_back_after_a_failed_start_is_on_its_channel():
+    one = air()
+    one.tune(6)
+    wlan, failing = network.WLAN(network.STA_IF), [1, 1]
+    kept = network.WLAN.active
+
+    def active(self, on=None):
+        if on and failing:
+            failing.pop()
+            raise OSError("Wifi Unknown Error 0x0101")
+        return kept(self, on)
+
+    network.WLAN.active = active
+    wlan.active(False)
+    wlan.config(channel=1)
+    while failing:
+        one.send(None, b"x")
+        fate(one)
+    for _ in range(3):
+        one.send(None, b"x")
+        fate(one)
+    network.WLAN.active = kept
+    assert wlan.active() and one.channel == 6 and wlan.config("pm") == wlan.PM_NONE
+
+
+def test_a_radio_that_only_a_reset_helps_says_so():
+    one = air()
+    kept = espnow.ESPNow.send
+
+    def send(self, *arguments):
+        raise OSError(-12391, "ESP_ERR_ESPNOW_NO_MEM")
+
+    espnow.ESPNow.send = send
+    wlan = network.WLAN(network.STA_IF)
+    wlan.config(pm=wlan.PM_POWERSAVE)
+    for turn in range(40):
+        assert (wlan.config("pm") == wlan.PM_NONE) == (turn > 8), "the radio itself is started anew"
+        one.send(None, b"x")
+        assert fate(one) is False and not one.crowded()
+    for _ in range(40):
+        one.send(None, b"x")
+    assert one.crowded()
+    espnow.ESPNow.send = kept
+    one.send(None, b"x")
+    assert fate(one) is True and not one.crowded()
+
+
+def test_who_knows_too_many_strangers_listens_to_no_more():
+    one, other = air(), Radio(10)
+    table = espnow.ESPNow().peers_table
+    for number in range(301):
+        table[number] = [0, 0]
+    other.says(b"x")
+    assert taken(one) == [] and len(table) == 301
+    table.clear()
+    assert [frame[0] for frame in taken(one)] == [b"x"]
+
+
+def test_the_channel_of_a_shared_radio_is_that_of_its_access_point():
     wlan = network.WLAN(network.STA_IF)
     wlan.active(True)
     wlan.config(channel=11)
+    wlan.connect("village", "secret")
+    while not wlan.isconnected():
+        time.sleep_ms(10)
     shared = radio.Air(wlan, 6, False)
     shared.tune(3)
     assert shared.channel == 11
+    with open("network.json", "w") as file:
+        json.dump({"fail": "no_ap"}, file)
+    wlan.isconnected()
+    wlan.config(channel=4)  # it scans
+    assert shared.channel == 0, "nobody is to follow it from channel to channel"
+    with open("network.json", "w") as file:
+        json.dump({}, file)
+
+
+def test_a_shared_radio_that_nobody_has_switched_on_is_switched_on():
+    """The cable works from the start: the station waits, and the mesh does not."""
+    with open("air.json", "w") as file:
+        json.dump({"port": PORT}, file)
+    wlan, other = network.WLAN(network.STA_IF), Radio(10, channel=6)
+    shared = radio.Air(wlan, 6, False)
+    assert wlan.active() and wlan.config("channel") == 6 and wlan.config("reconnects") == 0
+    shared.send(None, b"x")
+    other.says(b"y")
+    assert fate(shared) is True and taken(shared)
+
+
+def test_the_channel_of_a_radio_of_its_own_is_its_own():
+    wlan = network.WLAN(network.STA_IF)
     alone = radio.Air(wlan, 6, True)
     assert alone.channel == 6
     alone.tune(3)

@@ -4,6 +4,7 @@ import gc
 import json
 
 from fake_mesh import Site
+from fake_nor import Nor
 from gateway import bridge as bridge_module
 from gateway import clock, members, root
 from gateway.batches import IDENTITY, LAYOUT, RECORDS, REPORT, TABLE
@@ -24,12 +25,28 @@ TIMEOUT = {
     "test_frames_of_ids_that_there_are_not_take_no_memory_of_a_root": 240,
     "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": 240,
     "test_a_root_follows_the_access_point_to_another_channel": 240,
+    "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": 240,
+    "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": 240,
+    "test_a_pole_that_died_while_the_root_was_away_is_told_of": 240,
+    "test_a_pole_that_only_says_hello_is_alive": 240,
+    "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": 240,
+    "test_who_claims_anothers_name_is_told_of_once_in_ten_minutes": 240,
+    "test_a_flash_that_takes_no_cursor_does_not_stop_the_records": 240,
+    "test_a_filter_at_an_outlet_holds_for_the_poles_and_costs_the_other_nothing": 240,
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
     "test_what_is_not_as_it_should_be_is_an_event": 240,
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
 }
 HEAP = {
     "test_a_root_follows_the_access_point_to_another_channel": "4M",
+    "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": "4M",
+    "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": "4M",
+    "test_a_pole_that_died_while_the_root_was_away_is_told_of": "4M",
+    "test_a_pole_that_only_says_hello_is_alive": "4M",
+    "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": "4M",
+    "test_who_claims_anothers_name_is_told_of_once_in_ten_minutes": "4M",
+    "test_a_flash_that_takes_no_cursor_does_not_stop_the_records": "4M",
+    "test_a_filter_at_an_outlet_holds_for_the_poles_and_costs_the_other_nothing": "4M",
     "test_no_route_for_ten_minutes_is_told_and_its_end_too": "4M",
     "test_what_is_not_as_it_should_be_is_an_event": "4M",
     "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": "4M",
@@ -131,6 +148,52 @@ async def test_nothing_is_lost_whoever_loses_its_power():
     site.end()
 
 
+async def test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts():
+    """The numbers of slots and layouts are those of one life of a flash; a batch of the one before may still wait."""
+    site = Site()
+    pole, client = site.poles[0], site.client()
+    pole.read(1, [7000, 5])
+    await site.until(lambda: all_there(site) and pole.bridge.place == 1)
+    client.answers = False
+    pole.read(1, [8000, 6])
+    await site.until(lambda: all_there(site))
+    pole.kill()
+    pole.flash, pole.epoch = Nor(32), 99
+    pole.serials, pole.layouts = ["NEW-1", "NEW-2"], {1: "\n32.7.0 V -1\n14.7.0 Hz -2"}
+    pole.start()
+    member = site.root.bridge.members.all[1]
+    await site.until(lambda: member.names.serial(1) == "NEW-1")
+    pole.read(1, [2301, 4998])
+    await site.until(lambda: len(site.root.bridge.queue) == 2)
+    client.lose()
+    client.got.clear()
+    await asyncio.sleep_ms(50)
+    client.answers = True
+    client.back()
+    await site.until(lambda: pole.bridge.place == 1)
+    said = []
+    for topic, body in client.got:
+        said.append((topic.split("/")[5], [(one["obis"], one["value"]) for one in body["registers"][:2]]))
+    old, new = [("1.8.0", 8), ("16.7.0", 0.006)], [("32.7.0", 230.1), ("14.7.0", 49.98)]
+    assert said == [("SN-1", old), ("NEW-1", new)], said
+    site.end()
+
+
+async def test_a_filter_at_an_outlet_holds_for_the_poles_and_costs_the_other_nothing():
+    site = Site(outlets=("operator", "owner"), more={"owner": {"filter": {"meters": ["SM-1"], "registers": ["1.8.0"]}}})
+    pole = site.poles[0]
+    pole.read(3)
+    pole.read(2, slot=2)
+    pole.read(2)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 7)
+    got = site.client(1).got
+    assert [topic.split("/")[5] for topic, _ in got] == ["SM-1"] * 2
+    assert [[one["obis"] for one in body["registers"]] for _, body in got] == [["1.8.0", "96.5.0"]] * 2
+    assert not [body for _, body in got if "seqPrev" in body], "that is the pole's to know"
+    assert "openami/v1/f/pole-1/status" in site.client(1).kept
+    site.end()
+
+
 async def test_a_record_longer_than_a_frame_goes_in_parts():
     site = Site()
     pole = site.poles[0]
@@ -171,6 +234,49 @@ async def test_what_a_member_tells_of_itself_is_retained():
     member.heard -= 970000
     site.root.bridge.look(clock.uptime_ms())
     await site.until(lambda: client.kept["openami/v1/f/pole-1/status"] == {"state": "offline"})
+    site.end()
+
+
+async def test_a_pole_that_died_while_the_root_was_away_is_told_of():
+    site = Site(poles=2)
+    kept, dead, alive = site.client().kept, "openami/v1/f/pole-1/status", "openami/v1/f/pole-2/status"
+    await site.until(lambda: "online" in str(kept.get(dead)) and "online" in str(kept.get(alive)))
+    site.root.kill()
+    site.poles[0].kill()
+    site.root.start()
+    bridge = site.root.bridge
+    site.poles[1].bridge._table_at = 0
+    await site.until(lambda: bridge.members.all[2].online > 0)
+    bridge.look(950000)
+    await asyncio.sleep_ms(50)
+    assert kept[dead]["state"] == "online"
+    bridge.members.all[2].heard = 970000
+    bridge.look(970000)
+    await site.until(lambda: kept[dead] == {"state": "offline"})
+    assert kept[alive]["state"] == "online" and kept[alive]["firmware"]
+    site.poles[0].start()
+    await site.until(lambda: kept[dead]["state"] == "online")
+    assert kept[dead]["firmware"] == kept[alive]["firmware"]
+    site.end()
+
+
+async def test_a_pole_that_only_says_hello_is_alive():
+    """Without a broker a root takes nothing but that, each five minutes."""
+    site = Site()
+    kept, topic = site.client().kept, "openami/v1/f/pole-1/status"
+    await site.until(lambda: "online" in str(kept.get(topic)))
+    bridge, upward = site.root.bridge, site.poles[0].bridge.node.upward
+    member = bridge.members.all[1]
+    site.poles[0].health.tasks[1].cancel()  # no more batches
+    await asyncio.sleep_ms(2000)
+    before = member.heard
+    upward._hello = bridge_module.ticks()
+    await site.until(lambda: member.heard > before)
+    member.heard -= 970000
+    bridge.look(clock.uptime_ms())
+    await site.until(lambda: kept[topic] == {"state": "offline"})
+    upward._hello = bridge_module.ticks()
+    await site.until(lambda: kept[topic]["state"] == "online")
     site.end()
 
 
@@ -215,7 +321,8 @@ def test_a_member_is_believed_one_name_and_no_two_have_the_same():
     all = members.Members()
     one, other = all.add(1), all.add(2)
     said = b"f\npole-1\n0.1.0\n0\nSN-1 60"
-    assert all.claim(1, one, said) is None and one.serial(1) == "SN-1" and one.every == {1: 60}
+    assert all.claim(1, one, said) is None and one.names.serial(1) == "SN-1"
+    assert one.names.every == {1: 60}
     assert all.claim(2, other, said) == "f/pole-1" and other.gateway is None
     assert all.claim(1, one, said.replace(b"pole-1", b"pole-9")) == "f/pole-9" and one.gateway == "pole-1"
     again = members.Members()
@@ -223,6 +330,45 @@ def test_a_member_is_believed_one_name_and_no_two_have_the_same():
     for wrong in (b"", b"f", b"f\npole/2\n0.1.0\n0", b"f\npole-2\n\"\n0", b"f\npole-2\n0.1\n0\nSN+1 60",
                   b"f\npole-2\n0.1\nx", b"f\npole-2\n0.1\n0\nSN-1", b"\xff\xfe"):  # fmt: skip
         assert all.claim(2, other, wrong) == "nobody" and other.gateway is None
+
+
+async def test_who_claims_anothers_name_is_told_of_once_in_ten_minutes():
+    site = Site()
+    bridge, told = site.root.bridge, []
+    await site.until(lambda: bridge.members.all.get(1) and bridge.members.all[1].firmware)
+    bridge.recorder.event = lambda slot, code, severity, state, detail: told.append((code, detail))
+    for turn in range(50):
+        bridge.received(2, turn, IDENTITY, b"\0f\npole-1\n0.1.0\n0\nSN-1 60")
+        bridge.node.notes.minute()
+    assert told == [("mesh_trouble", {"what": "duplicate", "member": 2})] * 5
+    site.end()
+
+
+async def test_a_flash_that_takes_no_cursor_does_not_stop_the_records():
+    site = Site()
+    pole = site.poles[0]
+
+    def put(cursor, place):
+        raise OSError(5)
+
+    pole.journal.put = put
+    for count in range(1, 4):
+        pole.read(1)
+        pole.bridge._kept_at = -5000
+        await site.until(lambda count=count: all_there(site) and pole.bridge.place == count)
+    site.end()
+
+
+def test_a_pole_at_the_limit_does_not_tell_so_with_each_block():
+    from gateway.pole import Pole
+
+    told = []
+    recorder = Any(event=lambda slot, code, severity, state, detail: told.append(state))
+    one = Any(_near=False, _kept_at=0, name="mesh", recorder=recorder, journal=Any(first=800, next=1600))
+    for place in (899, 901, 899, 1001, 999, 899):
+        one.place = one._kept = place
+        Pole.keep(one)
+    assert told == [0, 1, 0], "set, clear when a quarter is left, and set again"
 
 
 async def test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows():
@@ -270,7 +416,10 @@ async def test_a_root_without_a_broker_lets_the_poles_keep_what_they_have():
     site.root.bridge.look(clock.uptime_ms())
     site.poles[0].read(3)
     await asyncio.sleep_ms(2500)
-    assert site.poles[0].bridge.place == 0
+    pole = site.poles[0].bridge
+    pole._table_at = 0
+    await asyncio.sleep_ms(100)
+    assert pole.place == 0 and pole._parts == [], "who is heard now is not told of as if it were later"
     site.client().back()
     site.root.bridge.look(clock.uptime_ms())
     await site.until(lambda: all_there(site) and site.poles[0].bridge.place == 3)
@@ -287,6 +436,54 @@ async def test_a_root_follows_the_access_point_to_another_channel():
     site.root.bridge.look(clock.uptime_ms())
     await site.until(lambda: node.channel.at == 11)
     assert tuned == [11]
+    site.end()
+
+
+async def test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew():
+    site = Site()
+    pole = site.poles[0]
+    pole.read(1)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 1)
+    told = pole.air.sent
+    pole.air.sent = lambda: None
+    pole.read(1)
+    await site.until(lambda: pole.bridge.node.outbox.flight >= 0)
+    pole.health.tasks[0].cancel()
+    pole.air.sent = told
+    pole.health.keep("mesh", pole.bridge.run, 0)
+    pole.read(1)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 3, 20000)
+    site.end()
+
+
+async def test_nothing_is_passed_over_when_the_task_that_fills_batches_dies():
+    """Wherever it is: a heap that is full for a moment raises at any allocation."""
+    site = Site()
+    pole, health = site.poles[0], site.poles[0].health
+    pole.read(1)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 1)
+    pole.layouts[2] = "".join(["\n1.8.%d kWh -3" % i for i in range(60)])
+    for owner, name in (
+        (pole.bridge.node, "offer"), (pole.bridge._writer, "put"), (pole.bridge._writer, "take"), (pole.bridge, "cut")
+    ):  # fmt: skip
+        real = getattr(owner, name)
+
+        def full(*arguments, name=name, real=real):
+            if name != "offer":
+                real(*arguments)
+            raise MemoryError
+
+        setattr(owner, name, full)
+        if name == "cut":
+            pole.recorder.reading(clock.uptime_ms(), 1, 2, [123456789 + i for i in range(60)])
+        pole.read(2)
+        while not health.died:
+            await asyncio.sleep_ms(5)
+        assert health.died.pop()[0] == "mesh batches"
+        setattr(owner, name, real)
+        health.keep("mesh batches", pole.bridge.feed, 0)
+        await site.until(lambda: all_there(site) and pole.bridge.place == pole.journal.next)
+    assert pole.journal.next == 10
     site.end()
 
 

@@ -77,9 +77,22 @@ def test_the_command_prints_the_tree_or_json_and_writes_the_picture(tmp_path):
     assert [row["id"] for row in rows] == [1, 2, 3, 4, 5] and rows[3]["link"]["etx"] == 2.5
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "[1]", json.dumps({"id": 1})])
+DEAF = {"id": 2, "rssi": None, "etx": 1}
+ODD = [node("x"), node(1, neighbours=2), node(1, neighbours=[5]), node(1, neighbours=[DEAF])]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[1]", json.dumps({"id": 1}), "\udcff", *map(json.dumps, ODD)])
 def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, text):
     file = tmp_path / "mesh.jsonl"
-    file.write_text(text)
+    file.write_bytes(text.encode(errors="surrogateescape"))
     done = CliRunner().invoke(main, ["mesh", "--dump", str(file)])
     assert done.exit_code == 1 and len(done.output.splitlines()) == 1
+
+
+def test_two_meshes_at_one_broker_are_not_drawn_as_one(tmp_path):
+    file = dump(tmp_path, [node(1, feederId="f-1"), node(2, 1, feederId="f-1"), node(1, feederId="f-2")])
+    done = CliRunner().invoke(main, ["mesh", "--dump", str(file)])
+    assert done.exit_code == 1
+    assert "number 1 at f-1 and f-2, expected one mesh: choose by --feeder" in done.output
+    file = dump(tmp_path, [node(1, feederId="f-1"), node(2, 1, feederId="f-2")])
+    assert CliRunner().invoke(main, ["mesh", "--dump", str(file)]).exit_code == 0, "a mesh may stand on two feeders"

@@ -20,6 +20,7 @@ import click
 
 TOPICS = ("/gateway/mesh", "/status")
 NEEDED = ("gatewayId", "id", "isRoot", "root", "parent", "hops", "cost", "neighbours")
+NUMBERS = ("id", "root", "parent", "hops", "cost")
 GOOD, FAIR = 1.25, 2.0  # ETX up to which a link is good, or fair
 COLOURS = {"good": "#2e7d32", "fair": "#e09500", "poor": "#c62828", "unknown": "#666666"}
 STEP_X, STEP_Y, EDGE, WIDTH = 150.0, 120.0, 70.0, 1100.0
@@ -69,20 +70,34 @@ def quality(link: dict[str, Any] | None) -> str:
 
 
 def checked(bodies: Iterable[Any]) -> list[Node]:
-    """Return the nodes of parsed tables, the newest of each id; MapError when one is none."""
-    nodes = {}
+    """Return the nodes of parsed tables, the newest of each id; MapError when one is none, or they are of two sites."""
+    nodes: dict[int, Node] = {}
     for number, body in enumerate(bodies, 1):
         missing = [key for key in NEEDED if key not in body] if isinstance(body, dict) else list(NEEDED)
         if missing:
             raise MapError(f"table {number} has no {', '.join(missing)}")
+        wrong = [key for key in NUMBERS if not isinstance(body[key], int)]
+        if not isinstance(body["neighbours"], list) or not all(map(_heard, body["neighbours"])):
+            wrong.append("neighbours")
+        if wrong:
+            raise MapError(f"table {number}: found no sense in {', '.join(wrong)}, expected as in mesh.schema.json")
+        same = nodes.get(body["id"])
+        if same and same.said.get("feederId") != body.get("feederId"):
+            feeders = f"{same.said.get('feederId')} and {body.get('feederId')}"
+            raise MapError(f"found number {same.id} at {feeders}, expected one mesh: choose by --feeder")
         nodes[body["id"]] = Node(body, body.get("state", ""))
     return [nodes[key] for key in sorted(nodes)]
 
 
+def _heard(row: Any) -> bool:
+    """Return whether this is what a member says of a neighbour."""
+    return isinstance(row, dict) and all(isinstance(row.get(key), int | float) for key in ("id", "rssi", "etx"))
+
+
 def load(file: Path) -> list[Node]:
     """Return the nodes of a file: one JSON object a line, or one array; MapError, OSError."""
-    text = file.read_text()
     try:
+        text = file.read_text()
         if text.lstrip().startswith("["):
             bodies = json.loads(text)
         else:

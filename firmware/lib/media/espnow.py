@@ -22,11 +22,14 @@ _ANSWER_MS = const(300)  # the driver's last try is over long before
 _SILENT_MS = const(300000)  # every neighbour speaks each two minutes
 _FAULTS = const(3)  # sends in a row that fail in the driver, and ESP-NOW is started anew
 _WEDGED = const(9)  # and then the radio itself
+_HOPELESS = const(60)  # and then only a reset is left
+_BURST = const(8)  # frames that are taken before anything else is done
+_IDLE = const(1000)  # network.STAT_IDLE: the station neither has an access point nor looks for one
 _STRANGERS = const(300)  # addresses that the driver remembers, and never forgets: 100 B each
 
 
 class Air:
-    """`own`: nobody else uses the radio, so its channel is ours to choose; else it is the access point's."""
+    """`own`: nobody else uses the radio, so its channel is ours to choose; else only while the station is idle."""
 
     acknowledged = True  # by the other radio
 
@@ -35,29 +38,27 @@ class Air:
         self._own = own
         self._esp = espnow.ESPNow()
         self._got = [None, bytearray(espnow.MAX_DATA_LEN), 0, 0]
-        self._flying = False
+        self._at = channel  # where the radio is to be, when that is ours to say
         self._faults = 0
         self.restarts = 0
         self._start(own)
-        self.tune(channel)
 
     def _start(self, radio):
         """Switch ESP-NOW off and on, and the `radio` below it."""
         esp, wlan = self._esp, self._wlan
         self._peers = []  # least recently used first
         self._heard = ticks_ms()
+        self._flying = False
         try:
             esp.active(False)
-            if radio:
-                channel = wlan.active() and wlan.config("channel")
+            if radio or not wlan.active():
                 wlan.active(False)  # a soft reset leaves the radio as it was
                 wlan.active(True)
                 wlan.config(pm=wlan.PM_NONE, reconnects=0)
-                if channel:
-                    self.tune(channel)
+                self.tune(self._at)
             esp.config(rxbuf=_RING)
             esp.active(True)
-        except OSError:  # no radio yet: whoever owns it has not begun
+        except OSError:
             self._faults += 1
 
     def _restart(self):
@@ -65,21 +66,22 @@ class Air:
         self._start(self._own and self._faults >= _WEDGED)
 
     def tune(self, channel):
-        """Go to a channel, where that is ours to choose."""
-        if self._own:
+        """Go to a channel, when that is ours to choose."""
+        self._at = channel
+        if self._own or self._wlan.status() == _IDLE:
             self._wlan.config(channel=channel)
 
     @property
     def channel(self):
-        """Return the channel of the radio, 1 to 14."""
-        return self._wlan.config("channel")
+        """Return the channel, 1 to 14; 0 when the radio is not ours and has no access point: it may be scanning."""
+        return self._wlan.config("channel") if self._own or self._wlan.isconnected() else 0
 
     def receive(self, take):
-        """Call `take` for each frame that has come."""
+        """Call `take` for each of the frames that have come; for none once too many strangers are remembered."""
         esp, got = self._esp, self._got
-        while True:
+        for _ in range(_BURST):
             try:
-                if not (esp.any() and esp.recvinto(got, 0)):
+                if self.crowded() or not (esp.any() and esp.recvinto(got, 0)):
                     break
             except (OSError, ValueError):  # out of step after a frame that was too long, or the radio was taken away
                 self._restart()
@@ -131,5 +133,5 @@ class Air:
         return False
 
     def crowded(self):
-        """Return whether the driver remembers so many strangers that only a reset gives their memory back."""
-        return len(self._esp.peers_table) > _STRANGERS
+        """Return whether only a reset helps: the driver remembers too many strangers, or fails whatever is done."""
+        return len(self._esp.peers_table) > _STRANGERS or self._faults > _HOPELESS

@@ -78,6 +78,7 @@ class Collect:
     def arrived(self, origin, text, busy, now):
         """Take what came from a member: kind 1 · parent 2 · what the kind says. `busy`: its way is congested."""
         kind = text[0]
+        self._node.app.heard(origin)
         if len(text) < 3 or kind == HELLO:
             return
         if kind == RESULT:
