@@ -38,7 +38,7 @@ class Routes:
         self.own = 0  # a root's sequence number
         self.load = 0  # what a root adds to its cost: it is busy, or its uplink is down
         self._doubt = None  # [root, seqno, cost]: parents that led to it were lost, nothing newer was heard of it since
-        self._sought = 0  # the root whose seqno was asked for last
+        self._sought = 0  # cost by the neighbour who was asked for a newer seqno last
         self._floors = []  # [root, seqno, cost], the one used last at the end
 
     def seqno(self):
@@ -137,16 +137,18 @@ class Routes:
         return cost + doubt[2] if doubt and one.root == doubt[0] and not newer(one.seqno, doubt[1]) else cost
 
     def wanted(self, now):
-        """Return (neighbour, root, seqno) to ask for a newer sequence number; None when nobody has a route at all."""
+        """Return (neighbour, root, seqno) to ask for a newer sequence number; None when nobody has a route at all.
+
+        Each time it is the next dearer one, at the end the cheapest again: behind the cheapest may be what was lost.
+        """
         best = None
-        least = 2 * NEVER
+        least = 4 * NEVER
         for one in self.links.all:
             if self.usable(one, now) and not self.feasible(one):
-                cost = one.cost + one.link() + (NEVER if one.root == self._sought else 0)  # another root first
-                if cost < least:
+                cost = one.cost + one.link()
+                again = cost + (2 * NEVER if cost <= self._sought else 0)
+                if again < least:
                     best = one
-                    least = cost
-        self._sought = best.root if best else 0
-        if not best:
-            return None
-        return best, best.root, self._floor(best.root)[1] + 1 & 0xFFFF
+                    least = again
+        self._sought = least % (2 * NEVER)
+        return (best, best.root, self._floor(best.root)[1] + 1 & 0xFFFF) if best else None

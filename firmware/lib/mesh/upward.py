@@ -55,8 +55,11 @@ class Upward:
     def silent(self, neighbour, now):
         """What a neighbour has acknowledged was not answered in time: when it happens again, look for another one."""
         if self._formed is None and neighbour.unanswered():
-            self._node.notes.note(counts.SILENT, neighbour.id)
+            node = self._node
+            node.notes.note(counts.SILENT, neighbour.id)
             self.choose(now)
+            if neighbour is node.routes.parent:
+                node.outbox.say(ALL, SOLICIT, _ASKS)  # nobody better is known: who was given up may be heard again
 
     def seek(self, now):
         """Without a route: ask for a newer sequence number."""
