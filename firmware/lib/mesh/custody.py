@@ -179,6 +179,7 @@ class Custody:
         """
         batch = self._owned(owner)
         if batch and batch.state == _QUEUED:
+            smooth = smooth or batch.tries > 0
             doubled = max(0, batch.tries - 2) if smooth else batch.tries
             rto = min(_RTO_MOST_MS, _RTO_MS << min(doubled, _DOUBLED))
             batch.state = _GONE
