@@ -18,6 +18,7 @@ _SWITCH = const(150)  # so much better, ETX x 100, and the parent is changed
 _DEARER = const(400)  # one that was better is followed until it is so much dearer: then its root is gone
 _DOUBT = const(300)  # so much dearer is a root whose way was lost; doubled each time it is lost again
 _DOUBT_MOST = const(9600)
+_ALONE = const(8)  # sends in a row that fail before a parent is given up for nobody
 _ROOTS = const(8)  # whose feasibility distance is kept
 
 
@@ -91,11 +92,11 @@ class Routes:
             return True
         return one.seqno == floor[1] and one.least < floor[2] and one.cost < floor[2] + _DEARER
 
-    def usable(self, one, now):
+    def usable(self, one, now, fails=DEAD):
         """Return whether a neighbour has a route that is alive, not too long, and does not lead through here."""
         return (
             one.root
-            and one.fails < DEAD
+            and one.fails < fails
             and one.cost + one.link() < NEVER
             and one.hops < HOPS
             and one.parent != self.me
@@ -117,6 +118,8 @@ class Routes:
                 if cost < least and self.feasible(one):
                     best = one
                     least = cost
+        if before and not best and self.usable(before, now, _ALONE) and self.feasible(before):
+            return False  # a poor way is better than none
         self.parent = best
         self.root = best.root if best else 0
         return best is not before
