@@ -29,6 +29,7 @@ class Upward:
     def __init__(self, node):
         self._node = node
         self._asked = None  # when a newer seqno was asked for last
+        self._passed = None  # the seqno for which another's question was passed on last
         self._gap = _ASK_MS  # at a root: between waves that were asked for
         self._hello = None  # when to say hello
         self._formed = None  # when there was a route again, as long as nobody is blamed for what does not arrive
@@ -89,7 +90,11 @@ class Upward:
             self.overtaken(seqno, now)
         elif routes.parent and routes.parent.id != source and (self._asked is None or diff(now, self._asked) > _ASK_MS):
             self._asked = now
-            self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
+            if self._passed == seqno:
+                self.silent(routes.parent, now)  # what was passed on before has not arrived
+            self._passed = seqno
+            if routes.parent:
+                self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
 
     def overtaken(self, seqno, now):
         """At a root: begin a wave with a seqno newer than its own, since somebody needs it."""
