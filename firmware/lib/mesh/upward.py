@@ -60,10 +60,12 @@ class Upward:
             node.notes.note(counts.SILENT, neighbour.id)
             self.choose(now)
             if neighbour is node.routes.parent:
-                node.outbox.say(ALL, SOLICIT, _ASKS)  # nobody better is known: who was given up may be heard again
+                # nobody better may be followed: who was given up may be heard again, others with a newer seqno
+                node.outbox.say(ALL, SOLICIT, _ASKS)
+                self.seek(now)
 
     def seek(self, now):
-        """Without a route: ask for a newer sequence number."""
+        """Without a route, or a good one: ask for a newer sequence number."""
         if self._asked is None or diff(now, self._asked) > _ASK_MS:
             wanted = self._node.routes.wanted(now)
             if wanted:
