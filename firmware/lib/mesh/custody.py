@@ -26,6 +26,7 @@ _BURST = const(4)
 _LONG = const(12)  # frames in the queue, and own ones wait
 _HOLD_MS = const(10000)
 _SETTLE_MS = const(8000)
+_TURN_MS = const(1000)
 
 _WAITS, _QUEUED, _GONE, _HELD = range(4)
 
@@ -171,6 +172,14 @@ class Custody:
                 batch.due = due
                 batch.tries = 1
                 batch.via = None
+
+    def turned(self, now):
+        """The parent is another one: what timed out before goes there at once."""
+        for batch in self._batches:
+            due = later(now, self._node.rand(_TURN_MS))
+            if batch.state == _GONE and batch.tries > 1 and diff(due, batch.due) < 0:
+                batch.state = _WAITS
+                batch.due = due
 
     def sent(self, owner, neighbour, smooth, now):
         """The parent has acknowledged the frame of a batch; `smooth`: the first time it was sent there.

@@ -51,6 +51,7 @@ class Upward:
                 self._formed = now
             if node.routes.root not in (0, root):
                 node.custody.moved(now)
+            node.custody.turned(now)
             node.beacons.changed(now)
 
     def silent(self, neighbour, now):
@@ -63,6 +64,7 @@ class Upward:
                 # nobody better may be followed: who was given up may be heard again, others with a newer seqno
                 node.outbox.say(ALL, SOLICIT, _ASKS)
                 self.seek(now)
+                node.beacons.changed(now)
 
     def seek(self, now):
         """Without a route, or a good one: ask for a newer sequence number."""
