@@ -230,7 +230,7 @@ class Custody:
                 batch.state = _WAITS
                 batch.due = now
         if done:
-            self._pace = max(_PACE_MS, self._pace // 2)
+            self._pace = max(_PACE_MS, self._pace * 7 // 8)
         for batch in done:
             self._unqueue(batch)
             self._batches.remove(batch)
