@@ -275,9 +275,12 @@ def test_what_timed_out_before_goes_to_a_new_parent_within_a_second_and_nothing_
     for _, _, owner in node.sent[:2]:
         custody.sent(owner, node, True, now)
     assert len(node.sent) == 3
-    custody.turned(now)
+    custody.turned(later(now, 1000))  # sent just now
     custody.tick(later(now, 1000))
-    assert [content[3:5] for content, _, _ in node.sent[3:]] == [b"\0\1"]
+    assert len(node.sent) == 3
+    custody.turned(later(now, 1600))
+    custody.tick(later(now, 2600))
+    assert [(content[3:5], tries) for content, tries, _ in node.sent[3:]] == [(b"\0\1", 1)]
 
 
 def test_time_is_known_from_the_first_beacon_and_follows_small_errors_slowly():

@@ -177,9 +177,15 @@ class Custody:
         """The parent is another one: what timed out before goes there at once."""
         for batch in self._batches:
             due = later(now, self._node.rand(_TURN_MS))
-            if batch.state == _GONE and batch.tries > 1 and diff(due, batch.due) < 0:
-                batch.state = _WAITS
+            if (
+                batch.state == _GONE
+                and batch.tries > 1
+                and diff(now, batch.gone) > _EARLY_MS
+                and diff(due, batch.due) < 0
+            ):
                 batch.due = due
+                batch.state = _WAITS
+                batch.tries = 1  # how often it was sent says nothing of this way
 
     def sent(self, owner, neighbour, smooth, now):
         """The parent has acknowledged the frame of a batch; `smooth`: the first time it was sent there.
