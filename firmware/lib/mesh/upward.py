@@ -56,15 +56,17 @@ class Upward:
 
     def silent(self, neighbour, now):
         """What a neighbour has acknowledged was not answered in time: when it happens again, look for another one."""
-        if self._formed is None and neighbour.unanswered():
-            node = self._node
+        if self._formed is not None:
+            return
+        node = self._node
+        if neighbour.unanswered():
             node.notes.note(counts.SILENT, neighbour.id)
             self.choose(now)
-            if neighbour is node.routes.parent:
-                # nobody better may be followed: who was given up may be heard again, others with a newer seqno
-                node.outbox.say(ALL, SOLICIT, _ASKS)
-                self.seek(now)
-                node.beacons.changed(now)
+            node.beacons.changed(now)
+        if neighbour.penalty and neighbour is node.routes.parent:
+            # nobody better may be followed: who was given up may be heard again, others with a newer seqno
+            node.outbox.say(ALL, SOLICIT, _ASKS)
+            self.seek(now)
 
     def seek(self, now):
         """Without a route, or a good one: ask for a newer sequence number."""
