@@ -7,7 +7,7 @@ from lib.mesh.custody import Custody
 from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, UP
 from lib.mesh.nettime import NetTime
 from lib.mesh.queue import SIZE
-from lib.mesh.ticks import later
+from lib.mesh.ticks import diff, later
 from mesh_air import WRAP, Air, chain, mac_of
 
 WASM = True
@@ -292,6 +292,32 @@ def test_a_parent_that_acknowledges_and_does_not_forward_is_left():
     assert far.offer(1, b"x", air.now)
     air.until(lambda: far.app.ackeds, 20000)
     assert far.parent_id() != hung.id and far.counts[counts.SILENT] == 1
+
+
+def test_a_parent_whose_program_hangs_is_found_by_one_batch():
+    air = Air(lambda a, b: {a, b} in ({1, 2}, {1, 3}, {2, 4}, {3, 4}))
+    air.add(1, root=True)
+    poles = [air.add(ident) for ident in (2, 3, 4)]
+    air.until(lambda: all(pole.routes.root for pole in poles))
+    air.run(25000)
+    far = poles[2]
+    parent = air.nodes[far.parent_id()]
+    hang(parent)
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.app.ackeds, 8000)  # a time-out of at most 4.5 s, two questions of a second
+    assert far.parent_id() != parent.id
+
+
+def test_one_that_answers_is_kept_when_it_is_the_root_behind_it_that_hangs():
+    air, nodes = chain(3)
+    air.run(25000)
+    root, parent, far = nodes
+    hang(root)
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.upward._trial is not None, 5000)
+    asked = air.now
+    air.until(lambda: far.upward._trial is None, 2000)
+    assert far.parent_id() == parent.id and diff(far.routes.parent.heard, asked) > 0
 
 
 def test_it_is_left_too_when_nobody_else_may_be_followed_yet():

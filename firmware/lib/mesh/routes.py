@@ -18,7 +18,7 @@ _SWITCH = const(150)  # so much better, ETX x 100, and the parent is changed
 _DEARER = const(400)  # one that was better is followed until it is so much dearer: then its root is gone
 _DOUBT = const(300)  # so much dearer is a root whose way was lost; doubled each time it is lost again
 _DOUBT_MOST = const(9600)
-_ALONE = const(8)  # sends in a row that fail before a parent is given up for nobody
+LOST = const(8)  # sends in a row that fail before a parent is given up for nobody
 _ROOTS = const(8)  # whose feasibility distance is kept
 
 
@@ -118,7 +118,7 @@ class Routes:
                 if cost < least and self.feasible(one):
                     best = one
                     least = cost
-        if before and not best and self.usable(before, now, _ALONE) and self.feasible(before):
+        if before and not best and self.usable(before, now, LOST) and self.feasible(before):
             return False  # a poor way is better than none
         self.parent = best
         self.root = best.root if best else 0

@@ -7,7 +7,7 @@ from micropython import const
 from lib.mesh import counts
 from lib.mesh.frames import ALL, BODY, HELLO, HOPS, LIMIT, MIC, SEQREQ, SOLICIT, TAG, UP, UP_BODY, UP_SEALED
 from lib.mesh.queue import SIZE
-from lib.mesh.routes import newer
+from lib.mesh.routes import LOST, newer
 from lib.mesh.secrecy import UPWARD
 from lib.mesh.ticks import diff, later
 
@@ -18,6 +18,9 @@ _HELLO_MS = const(200)
 _FORMING_MS = const(20000)
 _OVERDUE_MS = const(150000)  # a wave and a quarter
 _ASKS = b"\1\1\1\1"
+_HEARD_MS = const(2000)
+_TRIALS = const(2)
+_TRIAL_MS = const(1000)
 _PROBES = const(4)
 _PROBE_MS = const(100)
 _HELLO_SPREAD_MS = const(8000)
@@ -33,6 +36,8 @@ class Upward:
         self._gap = _ASK_MS  # at a root: between waves that were asked for
         self._hello = None  # when to say hello
         self._formed = None  # when there was a route again, as long as nobody is blamed for what does not arrive
+        self._trial = None  # by when the parent has to answer, or its program hangs
+        self._trials = 0  # how often it is asked yet
         self._probes = 0  # still to be sent to the parent
         self._probe = 0  # when the next is
         self._spoke = None  # when a frame of this node's own went up last
@@ -47,6 +52,7 @@ class Upward:
                 node.custody.routed(now)
             self._hello = later(now, _HELLO_MS + node.rand(_HELLO_SPREAD_MS))
             self._probes = 0
+            self._trial = None
             if not routed:
                 self._formed = now
             if node.routes.root not in (0, root):
@@ -59,6 +65,9 @@ class Upward:
         if self._formed is not None:
             return
         node = self._node
+        if neighbour is node.routes.parent and self._trial is None and diff(now, neighbour.heard) > _HEARD_MS:
+            self._trials = _TRIALS
+            self._trial = now
         if neighbour.unanswered():
             node.notes.note(counts.SILENT, neighbour.id)
             self.choose(now)
@@ -144,10 +153,31 @@ class Upward:
                 self._probes -= 1
                 self._probe = later(now, _PROBE_MS)
                 self._node.outbox.say(self._node.routes.parent.id, SOLICIT, bytes(4))
+        if self._trial is not None:
+            most = min(most, self._try(now))
         if self._formed is not None and diff(now, self._formed) > _FORMING_MS:
             self._formed = None
         self._greet(now)
         return most
+
+    def _try(self, now):
+        """Ask the parent for a beacon, which only a program sends, no radio; return the ms to wait."""
+        parent = self._node.routes.parent
+        wait = diff(self._trial, now)
+        if diff(now, parent.heard) < _TRIAL_MS - wait and self._trials < _TRIALS:
+            self._trial = None
+        elif wait > 0:
+            return wait
+        elif self._trials:
+            self._trials -= 1
+            self._trial = later(now, _TRIAL_MS)
+            self._node.outbox.say(parent.id, SOLICIT, _ASKS)
+        else:
+            self._trial = None
+            parent.fails = LOST
+            self._node.notes.note(counts.SILENT, parent.id)
+            self.choose(now)
+        return _TRIAL_MS
 
     def _greet(self, now):
         """Say hello to the root when the way has changed, or nothing went up for five minutes."""
