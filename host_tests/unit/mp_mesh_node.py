@@ -7,7 +7,7 @@ from lib.mesh.custody import Custody
 from lib.mesh.frames import ALL, BEACON, BODY, DOWN, FLOOD, LACK, UP
 from lib.mesh.nettime import NetTime
 from lib.mesh.queue import SIZE
-from lib.mesh.ticks import later
+from lib.mesh.ticks import diff, later
 from mesh_air import WRAP, Air, chain, mac_of
 
 WASM = True
@@ -273,6 +273,13 @@ def test_a_dead_parent_is_left_and_the_batch_arrives():
     assert far.parent_id() == 5 - dead and root.app.batches[0][0] == 4
 
 
+def hang(node):
+    """Its program stands still, its radio acknowledges."""
+    node.on_rx = lambda frame, rssi, now, mac: None
+    node.tick = lambda now: 1000
+    node.next = lambda now: None
+
+
 def test_a_parent_that_acknowledges_and_does_not_forward_is_left():
     air = Air(lambda a, b: {a, b} in ({1, 2}, {1, 3}, {2, 4}, {3, 4}))
     air.add(1, root=True)
@@ -281,12 +288,67 @@ def test_a_parent_that_acknowledges_and_does_not_forward_is_left():
     air.run(25000)
     far = poles[2]
     hung = air.nodes[far.parent_id()]
-    hung.on_rx = lambda frame, rssi, now, mac: None
-    hung.tick = lambda now: 1000
-    hung.next = lambda now: None
+    hang(hung)
     assert far.offer(1, b"x", air.now)
     air.until(lambda: far.app.ackeds, 20000)
     assert far.parent_id() != hung.id and far.counts[counts.SILENT] == 1
+
+
+def test_a_parent_whose_program_hangs_is_found_by_one_batch():
+    air = Air(lambda a, b: {a, b} in ({1, 2}, {1, 3}, {2, 4}, {3, 4}))
+    air.add(1, root=True)
+    poles = [air.add(ident) for ident in (2, 3, 4)]
+    air.until(lambda: all(pole.routes.root for pole in poles))
+    air.run(25000)
+    far = poles[2]
+    parent = air.nodes[far.parent_id()]
+    hang(parent)
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.app.ackeds, 8000)  # a time-out of at most 4.5 s, two questions of a second
+    assert far.parent_id() != parent.id
+
+
+def test_one_that_answers_is_kept_when_it_is_the_root_behind_it_that_hangs():
+    air, nodes = chain(3)
+    air.run(25000)
+    root, parent, far = nodes
+    hang(root)
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.upward._trial is not None, 5000)
+    asked = air.now
+    air.until(lambda: far.upward._trial is None, 2000)
+    assert far.parent_id() == parent.id and diff(far.routes.parent.heard, asked) > 0
+
+
+def test_it_is_left_too_when_nobody_else_may_be_followed_yet():
+    air = Air(lambda a, b: {a, b} in ({1, 2}, {2, 4}, {4, 3}, {3, 5}, {5, 6}, {6, 1}))
+    air.rssi = lambda a, b: -90 if {a, b} == {3, 4} else -60
+    root = air.add(1, root=True)
+    poles = [air.add(ident) for ident in (2, 3, 4, 5, 6)]
+    hung, detour, far = poles[:3]
+    air.until(lambda: all(pole.routes.root for pole in poles))
+    air.run(25000)
+    assert detour.parent_id() == 4 and far.parent_id() == 2
+    hang(hung)
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.app.ackeds, 30000)
+    assert far.parent_id() == 3 and detour.parent_id() == 5 and root.app.batches[0][0] == 4
+
+
+def test_it_is_left_too_when_it_swallows_the_question_for_a_newer_seqno():
+    air = Air(lambda a, b: {a, b} in ({1, 2}, {1, 5}, {2, 3}, {5, 3}, {3, 4}))
+    air.add(1, root=True)
+    poles = [air.add(ident) for ident in (2, 3, 4, 5)]
+    air.until(lambda: all(pole.routes.root for pole in poles))
+    air.run(25000)
+    near, far = poles[1], poles[2]
+    hung = air.nodes[near.parent_id()]
+    hang(hung)
+    far.routes._floors[0][2] = 1  # what is offered leads back here, as far as it knows
+    far.upward.choose(air.now)
+    assert not far.routes.root
+    air.until(lambda: far.routes.root, 20000)
+    assert near.parent_id() not in (0, hung.id) and far.parent_id() == near.id
 
 
 def test_the_second_root_takes_over():

@@ -152,6 +152,18 @@ def test_a_batch_is_sent_again_until_it_is_safe_and_never_after():
     assert len(node.sent) == sends and node.acks == [77]
 
 
+def test_one_that_took_the_parent_several_tries_blames_it_from_the_second_time_on():
+    node = Fake()
+    custody = Custody(node)
+    assert custody.offer(77, 0, b"x", NOW)
+    now = NOW
+    for blamed in range(3):
+        custody.sent(node.sent[-1][2], node, False, now)
+        now = later(now, 3001)
+        custody.tick(now)
+        assert len(node.sent) == blamed + 2 and len(node.blamed) == blamed
+
+
 def test_an_acknowledgement_may_come_in_any_order_and_only_for_this_epoch():
     node = Fake()
     custody = Custody(node)
@@ -249,6 +261,26 @@ def test_what_a_batch_costs_does_not_grow_with_how_often_it_was_sent():
 
 
 # --- time
+
+
+def test_what_timed_out_before_goes_to_a_new_parent_within_a_second_and_nothing_else_does():
+    node = Fake()
+    custody = Custody(node)
+    custody._tokens = 4
+    for number in (1, 2):
+        custody.offer(number, 0, b"x", NOW)
+    custody.sent(node.sent[0][2], node, True, NOW)
+    now = later(NOW, 3001)
+    custody.tick(now)
+    for _, _, owner in node.sent[:2]:
+        custody.sent(owner, node, True, now)
+    assert len(node.sent) == 3
+    custody.turned(later(now, 1000))  # sent just now
+    custody.tick(later(now, 1000))
+    assert len(node.sent) == 3
+    custody.turned(later(now, 1600))
+    custody.tick(later(now, 2600))
+    assert [(content[3:5], tries) for content, tries, _ in node.sent[3:]] == [(b"\0\1", 1)]
 
 
 def test_time_is_known_from_the_first_beacon_and_follows_small_errors_slowly():

@@ -60,7 +60,7 @@ def test_a_weak_link_is_dearer_than_its_acknowledgements_say():
 def test_two_time_outs_are_a_penalty_and_an_answer_takes_it_back():
     one = Neighbour(2, -60, 0)
     assert not one.unanswered() and one.unanswered() and one.link() == 500
-    assert [one.unanswered() for _ in range(3)] == [False, False, True] and one.link() == 800
+    assert [one.unanswered() for _ in range(2)] == [False, True] and one.link() == 800
     one.answered()
     assert one.link() == 200
 
@@ -106,11 +106,38 @@ def test_a_dearer_route_is_not_followed_before_its_number_is_newer():
     routes.select(0)
     routes.advertised()  # (5, 400)
     other = heard(routes, 3, 1, 5, 400)
-    one.fails = DEAD
+    one.fails = 2 * DEAD
     assert routes.select(0) and routes.parent is None
     assert routes.wanted(0) == (other, 1, 6)
     heard(routes, 3, 1, 6, 400)
     assert routes.select(0) and routes.parent is other
+
+
+def test_a_newer_number_is_asked_for_by_another_way_each_time_the_cheapest_first():
+    routes = Routes(9, False)
+    one = heard(routes, 2, 1, 5, 200)
+    routes.select(0)
+    routes.advertised()  # (5, 400)
+    one.fails = 2 * DEAD
+    for ident, cost in ((3, 900), (4, 400), (5, 500)):
+        heard(routes, ident, 1, 5, cost)
+    routes.select(0)
+    assert [routes.wanted(0)[0].id for _ in range(5)] == [4, 5, 3, 4, 5]
+
+
+def test_the_only_way_is_given_up_later_than_one_of_two():
+    for others in (0, 1):
+        routes = Routes(9, False)
+        one = heard(routes, 2, 1, 5, 200)
+        routes.select(0)
+        if others:
+            heard(routes, 3, 1, 5, 300)
+        fails = 0
+        while routes.parent is one:
+            fails += 1
+            one.sent(False)
+            routes.select(0)
+        assert fails == (4 if others else 8)
 
 
 def test_one_that_was_better_may_become_dearer():

@@ -26,6 +26,7 @@ _BURST = const(4)
 _LONG = const(12)  # frames in the queue, and own ones wait
 _HOLD_MS = const(10000)
 _SETTLE_MS = const(8000)
+_TURN_MS = const(1000)
 
 _WAITS, _QUEUED, _GONE, _HELD = range(4)
 
@@ -172,6 +173,20 @@ class Custody:
                 batch.tries = 1
                 batch.via = None
 
+    def turned(self, now):
+        """The parent is another one: what timed out before goes there at once."""
+        for batch in self._batches:
+            due = later(now, self._node.rand(_TURN_MS))
+            if (
+                batch.state == _GONE
+                and batch.tries > 1
+                and diff(now, batch.gone) > _EARLY_MS
+                and diff(due, batch.due) < 0
+            ):
+                batch.due = due
+                batch.state = _WAITS
+                batch.tries = 1  # how often it was sent says nothing of this way
+
     def sent(self, owner, neighbour, smooth, now):
         """The parent has acknowledged the frame of a batch; `smooth`: the first time it was sent there.
 
@@ -179,6 +194,7 @@ class Custody:
         """
         batch = self._owned(owner)
         if batch and batch.state == _QUEUED:
+            smooth = smooth or batch.tries > 0
             doubled = max(0, batch.tries - 2) if smooth else batch.tries
             rto = min(_RTO_MOST_MS, _RTO_MS << min(doubled, _DOUBLED))
             batch.state = _GONE
@@ -220,7 +236,7 @@ class Custody:
                 batch.state = _WAITS
                 batch.due = now
         if done:
-            self._pace = max(_PACE_MS, self._pace // 2)
+            self._pace = max(_PACE_MS, self._pace * 7 // 8)
         for batch in done:
             self._unqueue(batch)
             self._batches.remove(batch)

@@ -82,7 +82,7 @@ class Neighbour:
         self.silent += 1
         if self.silent < 2:
             return False
-        self.silent = -1  # the next penalty needs one more: others' frames are on their way still
+        self.silent = 0
         self.penalty = min(_PENALTY_MOST, self.penalty + _PENALTY)
         return True
 

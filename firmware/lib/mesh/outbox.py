@@ -133,7 +133,8 @@ class Outbox:
             if diff(due, now) <= 0:
                 del self._answers[i]
                 if not node.beacons.spare():
-                    break  # other neighbours have heard it too
+                    node.beacons.urge(now)  # one for all who ask
+                    break
                 return self._hand(self._spare, node.beacons.write(self._spare, now, nonce), BEACON, to)
         queue = node.queue
         slot = self.flight = queue.pick(now, node.routes.parent)

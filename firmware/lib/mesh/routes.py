@@ -18,6 +18,7 @@ _SWITCH = const(150)  # so much better, ETX x 100, and the parent is changed
 _DEARER = const(400)  # one that was better is followed until it is so much dearer: then its root is gone
 _DOUBT = const(300)  # so much dearer is a root whose way was lost; doubled each time it is lost again
 _DOUBT_MOST = const(9600)
+LOST = const(8)  # sends in a row that fail before a parent is given up for nobody
 _ROOTS = const(8)  # whose feasibility distance is kept
 
 
@@ -38,7 +39,7 @@ class Routes:
         self.own = 0  # a root's sequence number
         self.load = 0  # what a root adds to its cost: it is busy, or its uplink is down
         self._doubt = None  # [root, seqno, cost]: parents that led to it were lost, nothing newer was heard of it since
-        self._sought = 0  # the root whose seqno was asked for last
+        self._sought = 0  # cost by the neighbour who was asked for a newer seqno last
         self._floors = []  # [root, seqno, cost], the one used last at the end
 
     def seqno(self):
@@ -91,11 +92,11 @@ class Routes:
             return True
         return one.seqno == floor[1] and one.least < floor[2] and one.cost < floor[2] + _DEARER
 
-    def usable(self, one, now):
+    def usable(self, one, now, fails=DEAD):
         """Return whether a neighbour has a route that is alive, not too long, and does not lead through here."""
         return (
             one.root
-            and one.fails < DEAD
+            and one.fails < fails
             and one.cost + one.link() < NEVER
             and one.hops < HOPS
             and one.parent != self.me
@@ -117,6 +118,8 @@ class Routes:
                 if cost < least and self.feasible(one):
                     best = one
                     least = cost
+        if before and not best and self.usable(before, now, LOST) and self.feasible(before):
+            return False  # a poor way is better than none
         self.parent = best
         self.root = best.root if best else 0
         return best is not before
@@ -137,16 +140,18 @@ class Routes:
         return cost + doubt[2] if doubt and one.root == doubt[0] and not newer(one.seqno, doubt[1]) else cost
 
     def wanted(self, now):
-        """Return (neighbour, root, seqno) to ask for a newer sequence number; None when nobody has a route at all."""
+        """Return (neighbour, root, seqno) to ask for a newer sequence number; None when nobody has a route at all.
+
+        Each time it is the next dearer one, at the end the cheapest again: behind the cheapest may be what was lost.
+        """
         best = None
-        least = 2 * NEVER
+        least = 4 * NEVER
         for one in self.links.all:
             if self.usable(one, now) and not self.feasible(one):
-                cost = one.cost + one.link() + (NEVER if one.root == self._sought else 0)  # another root first
-                if cost < least:
+                cost = one.cost + one.link()
+                again = cost + (2 * NEVER if cost <= self._sought else 0)
+                if again < least:
                     best = one
-                    least = cost
-        self._sought = best.root if best else 0
-        if not best:
-            return None
-        return best, best.root, self._floor(best.root)[1] + 1 & 0xFFFF
+                    least = again
+        self._sought = least % (2 * NEVER)
+        return (best, best.root, self._floor(best.root)[1] + 1 & 0xFFFF) if best else None

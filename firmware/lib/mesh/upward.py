@@ -7,7 +7,7 @@ from micropython import const
 from lib.mesh import counts
 from lib.mesh.frames import ALL, BODY, HELLO, HOPS, LIMIT, MIC, SEQREQ, SOLICIT, TAG, UP, UP_BODY, UP_SEALED
 from lib.mesh.queue import SIZE
-from lib.mesh.routes import newer
+from lib.mesh.routes import LOST, newer
 from lib.mesh.secrecy import UPWARD
 from lib.mesh.ticks import diff, later
 
@@ -18,6 +18,9 @@ _HELLO_MS = const(200)
 _FORMING_MS = const(20000)
 _OVERDUE_MS = const(150000)  # a wave and a quarter
 _ASKS = b"\1\1\1\1"
+_HEARD_MS = const(2000)
+_TRIALS = const(2)
+_TRIAL_MS = const(1000)
 _PROBES = const(4)
 _PROBE_MS = const(100)
 _HELLO_SPREAD_MS = const(8000)
@@ -29,9 +32,12 @@ class Upward:
     def __init__(self, node):
         self._node = node
         self._asked = None  # when a newer seqno was asked for last
+        self._passed = None  # the seqno for which another's question was passed on last
         self._gap = _ASK_MS  # at a root: between waves that were asked for
         self._hello = None  # when to say hello
         self._formed = None  # when there was a route again, as long as nobody is blamed for what does not arrive
+        self._trial = None  # by when the parent has to answer, or its program hangs
+        self._trials = 0  # how often it is asked yet
         self._probes = 0  # still to be sent to the parent
         self._probe = 0  # when the next is
         self._spoke = None  # when a frame of this node's own went up last
@@ -46,20 +52,33 @@ class Upward:
                 node.custody.routed(now)
             self._hello = later(now, _HELLO_MS + node.rand(_HELLO_SPREAD_MS))
             self._probes = 0
+            self._trial = None
             if not routed:
                 self._formed = now
             if node.routes.root not in (0, root):
                 node.custody.moved(now)
+            node.custody.turned(now)
             node.beacons.changed(now)
 
     def silent(self, neighbour, now):
         """What a neighbour has acknowledged was not answered in time: when it happens again, look for another one."""
-        if self._formed is None and neighbour.unanswered():
-            self._node.notes.note(counts.SILENT, neighbour.id)
+        if self._formed is not None:
+            return
+        node = self._node
+        if neighbour is node.routes.parent and self._trial is None and diff(now, neighbour.heard) > _HEARD_MS:
+            self._trials = _TRIALS
+            self._trial = now
+        if neighbour.unanswered():
+            node.notes.note(counts.SILENT, neighbour.id)
             self.choose(now)
+            node.beacons.changed(now)
+        if neighbour.penalty and neighbour is node.routes.parent:
+            # nobody better may be followed: who was given up may be heard again, others with a newer seqno
+            node.outbox.say(ALL, SOLICIT, _ASKS)
+            self.seek(now)
 
     def seek(self, now):
-        """Without a route: ask for a newer sequence number."""
+        """Without a route, or a good one: ask for a newer sequence number."""
         if self._asked is None or diff(now, self._asked) > _ASK_MS:
             wanted = self._node.routes.wanted(now)
             if wanted:
@@ -86,7 +105,11 @@ class Upward:
             self.overtaken(seqno, now)
         elif routes.parent and routes.parent.id != source and (self._asked is None or diff(now, self._asked) > _ASK_MS):
             self._asked = now
-            self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
+            if self._passed == seqno:
+                self.silent(routes.parent, now)  # what was passed on before has not arrived
+            self._passed = seqno
+            if routes.parent:
+                self._node.outbox.say(routes.parent.id, SEQREQ, frame[BODY : BODY + 4])
 
     def overtaken(self, seqno, now):
         """At a root: begin a wave with a seqno newer than its own, since somebody needs it."""
@@ -130,10 +153,31 @@ class Upward:
                 self._probes -= 1
                 self._probe = later(now, _PROBE_MS)
                 self._node.outbox.say(self._node.routes.parent.id, SOLICIT, bytes(4))
+        if self._trial is not None:
+            most = min(most, self._try(now))
         if self._formed is not None and diff(now, self._formed) > _FORMING_MS:
             self._formed = None
         self._greet(now)
         return most
+
+    def _try(self, now):
+        """Ask the parent for a beacon, which only a program sends, no radio; return the ms to wait."""
+        parent = self._node.routes.parent
+        wait = diff(self._trial, now)
+        if diff(now, parent.heard) < _TRIAL_MS - wait and self._trials < _TRIALS:
+            self._trial = None
+        elif wait > 0:
+            return wait
+        elif self._trials:
+            self._trials -= 1
+            self._trial = later(now, _TRIAL_MS)
+            self._node.outbox.say(parent.id, SOLICIT, _ASKS)
+        else:
+            self._trial = None
+            parent.fails = LOST
+            self._node.notes.note(counts.SILENT, parent.id)
+            self.choose(now)
+        return _TRIAL_MS
 
     def _greet(self, now):
         """Say hello to the root when the way has changed, or nothing went up for five minutes."""
