@@ -447,7 +447,7 @@ async def test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_s
     told = pole.air.sent
     pole.air.sent = lambda: None
     pole.read(1)
-    await site.until(lambda: pole.bridge.node.outbox.flight >= 0)
+    await site.until(lambda: pole.bridge.node.outbox.flight != -1)
     pole.health.tasks[0].cancel()
     pole.air.sent = told
     pole.health.keep("mesh", pole.bridge.run, 0)
