@@ -46,15 +46,21 @@ class Asking(bridge.Bridge):
                 self.ask(member, IDENTITY, 0)
 
     def ident(self):
-        """Return a number for a command, above all before: seconds since 2024 while the time is known."""
+        """Return a number for a command, above all before: seconds since 2024 while the time is known.
+
+        None when it cannot be kept: it would come again after a reset.
+        """
         now = self.clock.now()
         try:
             last = self.nvs.get_i32("mesh_ident")
         except OSError:
             last = 0
         ident = max(last + 1, now[0] // 1000 - clock.EPOCH if now else 0)
-        self.nvs.set_i32("mesh_ident", ident)
-        self.nvs.commit()
+        try:
+            self.nvs.set_i32("mesh_ident", ident)
+            self.nvs.commit()
+        except OSError:
+            return None
         return ident
 
     def ask(self, member, kind, number, part=0):
@@ -62,7 +68,7 @@ class Asking(bridge.Bridge):
         if not member.asked:
             ident = self.ident()
             what = bytes((kind, part, number >> 8, number & 255))
-            if self.node.command(member.id, ident, _EXPIRY_S, what, bridge.ticks()):
+            if ident and self.node.command(member.id, ident, _EXPIRY_S, what, bridge.ticks()):
                 member.asked = ident, kind, part, number
 
     def result(self, origin, ident, payload):

@@ -147,8 +147,11 @@ class Bridge:
             self.recorder.event(0, "clock_set", INFO, ONCE, {"source": "mesh", "stepMs": moved or 0})
         if ms // _HOUR_MS != self._hour:
             self._hour = ms // _HOUR_MS
-            self.nvs.set_i32("mesh_hour", self._hour)
-            self.nvs.commit()
+            try:
+                self.nvs.set_i32("mesh_hour", self._hour)
+                self.nvs.commit()
+            except OSError:
+                pass  # after a reset an older beacon is believed: less than a mesh that stands still
 
     # what a pole or a root does with it
 

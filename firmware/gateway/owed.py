@@ -94,6 +94,8 @@ class Owed:
                         others.append(one)
                         begin = min(begin, other[1])
                 ident = root.ident()
+                if not ident:
+                    break
                 member.run = ident & 0xFFFF  # a mark of an earlier request is none of this one
                 what = pack(">BHIH", AGAIN, epoch, begin, member.run)
                 if root.node.command(member.id, ident, _EXPIRY_S, what, bridge.ticks()):

@@ -543,3 +543,22 @@ def test_numbers_of_commands_grow_over_a_restart_and_without_the_time():
     assert one.ident() == first + 1
     blind = root.Root(Clock(False), None, nvs, ("f", "g"), [], [])
     assert blind.ident() == first + 2
+
+
+async def test_a_root_whose_nvs_takes_nothing_asks_nobody_and_serves_on():
+    def full():
+        raise OSError(-4357, "ESP_ERR_NVS_NOT_ENOUGH_SPACE")
+
+    site = Site()
+    pole = site.poles[0]
+    pole.read(1)
+    await site.until(lambda: all_there(site))
+    site.root.nvs.commit = full
+    member = site.root.bridge.members.add(pole.bridge.node.id)
+    member.firmware = ""
+    site.root.bridge.ask(member, 0, 0)
+    assert not member.asked
+    member.firmware = "1"
+    pole.read(1)
+    await site.until(lambda: all_there(site) and pole.bridge.place == 2)
+    site.end()
