@@ -34,7 +34,7 @@ def caught(script, kind="grid"):
 
 
 def test_nobody_blames_who_does_not_forward():
-    links.Neighbour.unanswered = lambda self: False
+    upward.Upward.silent = lambda self, neighbour, now: None
     caught(faults.zombie)
 
 

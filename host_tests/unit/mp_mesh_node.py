@@ -294,6 +294,20 @@ def test_a_parent_that_acknowledges_and_does_not_forward_is_left():
     assert far.parent_id() != hung.id and far.counts[counts.SILENT] == 1
 
 
+def test_a_parent_that_answers_and_drops_what_it_is_given_is_left():
+    air = Air(lambda a, b: {a, b} in ({1, 2}, {1, 3}, {2, 4}, {3, 4}))
+    air.add(1, root=True)
+    poles = [air.add(ident) for ident in (2, 3, 4)]
+    air.until(lambda: all(pole.routes.root for pole in poles))
+    air.run(25000)
+    far = poles[2]
+    thief = air.nodes[far.parent_id()]
+    thief.upward.take = lambda frame, now: True
+    assert far.offer(1, b"x", air.now)
+    air.until(lambda: far.app.ackeds, 20000)
+    assert far.parent_id() != thief.id and far.counts[counts.SILENT] == 1
+
+
 def test_a_parent_whose_program_hangs_is_found_by_one_batch():
     air = Air(lambda a, b: {a, b} in ({1, 2}, {1, 3}, {2, 4}, {3, 4}))
     air.add(1, root=True)
