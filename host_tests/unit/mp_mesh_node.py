@@ -503,19 +503,6 @@ def test_a_frame_that_was_refused_for_want_of_room_is_taken_when_it_comes_again(
                 pole.queue.free(slot)
 
 
-def test_over_udp_a_neighbour_that_has_no_room_is_not_taken_for_a_dead_one():
-    air, (_, pole, far) = chain(3, mac_ack=False, window32=True, channel=0)
-    air.acks = False
-    air.run(60000)
-    while pole.queue.count < SIZE:
-        pole.queue.take(DOWN, 40, 3, later(air.now, 10000))
-    etx = far.routes.links.get(2).etx
-    assert far.offer(1, b"x", air.now)
-    air.run(5000)
-    assert pole.counts[counts.CROWDED] > 4 and far.routes.links.get(2).etx <= etx and far.parent_id() == 2
-    air.until(lambda: far.app.ackeds, 20000)
-
-
 def test_frames_have_the_published_length_and_none_is_longer_than_250_bytes():
     air, nodes = chain(3)
     air.log = []

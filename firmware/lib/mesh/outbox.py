@@ -65,7 +65,7 @@ class Outbox:
         if (self._lack is not None or self._repeat) and source == self._to:
             for at in range(0, len(self._numbers), 4):
                 if self._numbers[at : at + 4] == number:
-                    self._fate(taken, now, True)
+                    self._fate(taken, now)
                     return
 
     def sent(self, ok, now):
@@ -173,8 +173,8 @@ class Outbox:
             self._numbers += bytes(frame[7:BODY])
         return None if to == ALL else guard.members.mac(to), frame[:n]
 
-    def _fate(self, ok, now, heard=False):
-        """The frame in flight was acknowledged or not; `heard`: not, but its receiver has said that it has no room."""
+    def _fate(self, ok, now):
+        """The frame in flight was acknowledged or not."""
         node = self._node
         slot = self.flight
         self.flight = _NONE
@@ -182,8 +182,8 @@ class Outbox:
         self._repeat = False
         neighbour = node.routes.links.get(self._to)
         if neighbour and self._kind != LACK:
-            neighbour.sent(ok or heard)
-            if ok or heard:
+            neighbour.sent(ok)
+            if ok:
                 node.upward.proved(neighbour)
             if neighbour.fails > 2:
                 node.upward.choose(now)
