@@ -165,6 +165,18 @@ def test_an_address_is_learnt_and_a_second_one_noticed():
     assert members.via(9) == 5 and members.via(5) == 0 and members.via(77) == 0
 
 
+def test_another_radio_of_an_earlier_epoch_is_a_second_one_with_that_id():
+    receiver = guard(1)
+    assert receiver.admit(frame_of(guard(2, epoch=9)), mac_of(2)) == BEACON
+    old = frame_of(guard(2, epoch=8))
+    assert receiver.admit(old, mac_of(2)) == 0 and noted(receiver) == [counts.REPLAY]
+    assert receiver.admit(old, mac_of(3)) == 0 and noted(receiver) == [counts.REPLAY, counts.DUPLICATE]
+    wrong = bytearray(old)
+    wrong[20] ^= 1
+    assert receiver.admit(wrong, mac_of(3)) == 0 and counts.FORGED in noted(receiver)
+    assert receiver.members.mac(2) == mac_of(2)
+
+
 def test_what_is_sealed_opens_at_the_other_end_only_once_and_only_as_what_it_was():
     pole = Secrecy(lambda ident: keys.node(SECRET, 7) if ident == 7 else None, Counter(1, None), 8)
     root = Secrecy(lambda ident: keys.node(SECRET, ident) if ident < 9 else None, Counter(1, None), 256)

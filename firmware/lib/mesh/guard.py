@@ -188,15 +188,18 @@ class Guard:
             return 0
         members = self.members
         row = members.rows.get(source, -1)
-        if source == self._me:
+        other = source == self._me  # another radio has that id
+        if other:
             if (epoch, ctr) <= (self.counter.epoch, self.counter.ctr):
                 return 0  # one's own frame, repeated by a hub or by somebody else
         elif row >= 0 and not members.fresh(row, epoch, ctr):
-            return note(counts.REPLAY, source)
+            if epoch >= members.newest(row)[0] or members.mac(source) in (mac, None):
+                return note(counts.REPLAY, source)
+            other = True
         n -= MIC
         if self._cmac.tag(frame[:n])[:MIC] != frame[n:]:
             return note(counts.FORGED, source)
-        if source == self._me:
+        if other:
             return note(counts.DUPLICATE, source)
         if row < 0:
             row = members.add(source)
