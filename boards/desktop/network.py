@@ -252,6 +252,8 @@ class WLAN(_Interface):
             elif name not in ("key", "password") or not self._ap:
                 if name in ("ssid", "essid") and not self._ap:
                     raise OSError("AP required")
+                if name == "channel" and not 0 < value < 14:  # 14 in Japan alone
+                    raise RuntimeError("Wifi Unknown Error 0x0102")
                 self._config[self._known(name)] = value
 
     def _known(self, name):

@@ -220,6 +220,8 @@ def test_the_channel_of_a_radio_of_its_own_is_its_own():
     assert alone.channel == 6
     alone.tune(3)
     assert alone.channel == 3
+    alone.tune(14)  # which the driver refuses
+    assert alone.channel == 3
 
 
 def test_strangers_are_counted():

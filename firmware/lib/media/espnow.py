@@ -66,10 +66,13 @@ class Air:
         self._start(self._own and self._faults >= _WEDGED)
 
     def tune(self, channel):
-        """Go to a channel, when that is ours to choose."""
-        self._at = channel
+        """Go to a channel, when that is ours to choose and the country allows it."""
+        before, self._at = self._at, channel
         if self._own or self._wlan.status() == _IDLE:
-            self._wlan.config(channel=channel)
+            try:
+                self._wlan.config(channel=channel)
+            except RuntimeError:  # 0x0102, ESP_ERR_INVALID_ARG: not in this country
+                self._at = before
 
     @property
     def channel(self):
