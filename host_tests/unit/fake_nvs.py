@@ -1,11 +1,12 @@
-"""An NVS that keeps what it is told: 32-bit numbers under keys of at most 15 characters."""
+"""An NVS that keeps what is committed: 32-bit numbers under keys of at most 15 characters."""
 
 
 class Nvs:
-    """`kept` is what is in it."""
+    """`kept` is what a start finds in it; what was only set is not there yet."""
 
     def __init__(self):
         self.kept = {}
+        self._set = {}
 
     def get_i32(self, key):
         if key not in self.kept:
@@ -14,7 +15,8 @@ class Nvs:
 
     def set_i32(self, key, value):
         assert -(1 << 31) <= value < 1 << 31 and len(key) <= 15
-        self.kept[key] = value
+        self._set[key] = value
 
     def commit(self):
-        pass
+        self.kept.update(self._set)
+        self._set.clear()

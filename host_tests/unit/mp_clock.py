@@ -1,4 +1,5 @@
 """gateway/clock: UTC with a source and a bound, whatever the epoch of the port."""
+from fake_nvs import Nvs
 from gateway import clock
 from gateway.clock import Clock
 
@@ -13,24 +14,6 @@ class Rtc:
         if fields:
             self.fields = fields
         return self.fields
-
-
-class Nvs:
-    def __init__(self):
-        self.kept = {}
-        self.committed = {}
-
-    def get_i32(self, key):
-        if key not in self.committed:
-            raise OSError(-4354, "ESP_ERR_NVS_NOT_FOUND")
-        return self.committed[key]
-
-    def set_i32(self, key, value):
-        assert -(1 << 31) <= value < 1 << 31 and len(key) <= 15
-        self.kept[key] = value
-
-    def commit(self):
-        self.committed.update(self.kept)
 
 
 class Uptime:

@@ -191,9 +191,9 @@ class Beacons:
             node.notes.note(counts.LIAR, source)
             return
         if flags & ROOT and not node.is_root:
-            node.upward.renew(source, seqno, now)
+            node.seqnos.renew(source, seqno, now)
         if routes.is_root and root == node.id and newer(seqno, routes.own):
-            node.upward.overtaken(seqno + 1 & 0xFFFF, now)  # from before this root's reboot
+            node.seqnos.overtaken(seqno + 1 & 0xFFFF, now)  # from before this root's reboot
         if not neighbour:
             return
         if not alone:

@@ -190,16 +190,14 @@ class Custody:
     def sent(self, owner, neighbour, smooth, now):
         """The parent has acknowledged the frame of a batch; `smooth`: the first time it was sent there.
 
-        Where the air is full, time-outs say nothing of the parent, and what is sent again makes it worse.
+        Where the air is full, one time-out says nothing of the parent.
         """
         batch = self._owned(owner)
         if batch and batch.state == _QUEUED:
-            smooth = smooth or batch.tries > 0
-            doubled = max(0, batch.tries - 2) if smooth else batch.tries
-            rto = min(_RTO_MOST_MS, _RTO_MS << min(doubled, _DOUBLED))
+            rto = min(_RTO_MOST_MS, _RTO_MS << min(max(0, batch.tries - 2), _DOUBLED))
             batch.state = _GONE
+            batch.via = neighbour if smooth or batch.tries else None
             batch.tries += 1
-            batch.via = neighbour if smooth else None
             batch.gone = now
             batch.due = later(now, rto + self._node.rand(rto // 2))
 

@@ -22,6 +22,7 @@ from lib.mesh.outbox import Outbox
 from lib.mesh.queue import Queue
 from lib.mesh.routes import Routes
 from lib.mesh.secrecy import Secrecy
+from lib.mesh.seqnos import Seqnos
 from lib.mesh.ticks import diff, later
 from lib.mesh.upward import Upward
 
@@ -62,6 +63,7 @@ class Node:
             self.orders = Orders(self)
         self.outbox = Outbox(self, not conf.mac_ack)
         self.upward = Upward(self)
+        self.seqnos = Seqnos(self)
         self._minute = None  # when the next begins; None: not started yet
         self._wake = None  # when `tick` has something to do; None: at once
         self._uplink = conf.root
@@ -85,7 +87,7 @@ class Node:
         elif kind == UP and alone:
             taken = self.upward.take(frame, now)
         elif kind == SEQREQ and alone:
-            self.upward.sought(frame, source, now)
+            self.seqnos.sought(frame, source, now)
         elif kind == SOLICIT:
             if self.routes.root and any(frame[BODY : BODY + 4]):  # zeros only ask for the acknowledgement
                 self.outbox.asked(source, frame[BODY : BODY + 4], now)
@@ -118,7 +120,7 @@ class Node:
         most = self.outbox.tick(now, 1000)
         routed = bool(self.routes.root)
         if not routed:
-            self.upward.seek(now)
+            self.seqnos.seek(now)
         most = self.channel.tick(now, most, routed)
         most = self.beacons.tick(now, most)
         most = self.custody.tick(now, most)
@@ -143,6 +145,7 @@ class Node:
             self.collect.minute()
         self.notes.minute()
         self.upward.minute(now)
+        self.seqnos.minute(now)
         self.beacons.minute(now)
         self.custody.minute(now)
         if not self.routes.root and self.outbox.flight < 0:
