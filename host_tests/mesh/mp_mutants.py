@@ -3,7 +3,7 @@
 import faults
 import gateways
 import ours
-from lib.mesh import beacons, channel, counts, custody, guard, links, nettime, upward
+from lib.mesh import beacons, channel, counts, custody, guard, links, nettime, seqnos, upward
 
 HEAP = {
     "test_nobody_blames_who_does_not_forward": "32m",
@@ -65,7 +65,7 @@ def test_a_root_does_not_learn_its_seqno():
             self._node.routes.own = own
 
     beacons.Beacons.heard = stubborn
-    upward.Upward.sought = lambda self, frame, source, now: None
+    seqnos.Seqnos.sought = lambda self, frame, source, now: None
     caught(faults.root_seqno_0)
 
 

@@ -112,6 +112,7 @@ async def test_two_servers_that_agree_are_believed_at_once():
 async def test_a_time_before_the_last_one_that_was_written_down_is_doubted():
     nvs = Nvs()
     nvs.set_i32("clk_set", T0 // 1000 - clock.EPOCH)
+    nvs.commit()
     now, _, _ = await run([[(T0 - 86400000, 5)], [(T0 - 86400000, 5)]], nvs)
     assert now.now() is None
     now, _, _ = await run([[(T0 + 86400000, 5)]], nvs)
