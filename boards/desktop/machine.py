@@ -416,10 +416,20 @@ class WDT:
             raise ValueError("WDT timeout too short")
         self._timeout = timeout
         self._file = open(desktop.flash("wdt"), "w")
+        self._stop = desktop.flash("stop")
         self.feed()
 
     def feed(self):
-        """Start the interval anew: one write of a line that never gets shorter, so that a reader finds it whole."""
+        """Start the interval anew: one write of a line that never gets shorter, so that a reader finds it whole.
+
+        Raises KeyboardInterrupt when the parent made ./flash/stop: a chip hears Ctrl-C between two operations, while
+        the unix port hears SIGINT within one, and a collection of garbage that is left half-way locks the heap.
+        """
         WDT._count += 1
         self._file.seek(0)
         self._file.write("%d %d\n" % (self._timeout, WDT._count))
+        try:
+            os.remove(self._stop)
+        except OSError:
+            return  # nobody asked
+        raise KeyboardInterrupt

@@ -6,13 +6,14 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from meshems import paths
-from meshems.run import Gateway, RunError
+from meshems.run import Gateway, RunError, install
 
 CONFIG = {
     "feederId": "feeder-01",
@@ -35,16 +36,9 @@ if act == "fail":
     sys.exit(3)
 if act == "hang":
     pathlib.Path("flash/wdt").write_text("300 1\\n")
-try:
-    if act == "deaf":
-        while True:
-            try:
-                time.sleep(60)
-            except KeyboardInterrupt:
-                pass
-    time.sleep(60)
-except KeyboardInterrupt:
-    print("closed", flush=True)
+while act == "deaf" or not os.path.exists("flash/stop"):
+    time.sleep(0.02)
+print("closed", flush=True)
 """
 
 
@@ -247,9 +241,28 @@ def test_a_gateway_that_fails_is_not_started_again(processor):
 def test_a_gateway_that_will_not_stop_is_cut_off(processor):
     gateway = processor("deaf")
     until(lambda: "cause 1" in gateway.lines)
-    time.sleep(0.1)
     assert gateway.stop(within_s=0.5) == -signal.SIGKILL
-    assert "meshems: not stopped after 0.5 s: power cut" in gateway.lines
+    assert "meshems: not stopped after 0.5 s: power cut" in gateway.lines and "closed" not in gateway.lines
+
+
+def test_a_gateway_that_is_asked_while_it_starts_ends_in_good_order(config, tmp_path):
+    install(config, tmp_path / "board")
+    spoke = threading.Event()
+    gateway = Gateway(tmp_path / "board", {}, lambda line: spoke.set())
+    gateway.start()
+    assert spoke.wait(10)
+    assert gateway.stop() == 0 and "app: closed" in gateway.lines[-1]
+
+
+def test_a_request_to_stop_is_gone_with_the_power(processor):
+    gateway = processor("")
+    until(lambda: "cause 1" in gateway.lines)
+    (gateway.state / "flash" / "stop").touch()
+    gateway.kill()
+    gateway.start()
+    time.sleep(0.2)
+    assert gateway.tick()
+    assert gateway.stop() == 0 and gateway.lines[-1] == "closed"
 
 
 def test_a_power_cut_gives_no_time_to_close(processor):

@@ -109,6 +109,18 @@ def test_the_watchdog_writes_each_feed_for_its_hardware():
         assert file.read() == "60000 4\n"
 
 
+def test_a_program_that_is_asked_to_stop_is_interrupted_once_at_the_next_feed():
+    dog = WDT()
+    with open("flash/stop", "w"):
+        pass
+    try:
+        dog.feed()
+        raise AssertionError
+    except KeyboardInterrupt:
+        pass
+    dog.feed()
+
+
 def test_the_watchdog_cannot_be_stopped_but_a_reset_stops_it():
     refused(ValueError, "WDT timeout too short", WDT, timeout=999)
     refused(ValueError, "", WDT, 1)

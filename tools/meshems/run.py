@@ -35,7 +35,6 @@ if not safe:
 """
 HEAP = "2M"  # of the gateway's interpreter
 STOP_S = 10.0  # after the request to stop comes the power cut
-BOOT_S = 1.0  # the longest that the first line may take
 POWER_ON, WATCHDOG_RESET = 1, 3  # machine.reset_cause()
 RESETS = {75: 2, 76: 5}  # exit status of machine.reset() and machine.soft_reset(): the cause they leave
 CLOCK_BOUND_MS = 10  # how well the installer sets the clock
@@ -159,7 +158,7 @@ class Gateway:
         self._say = say
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self._spoke = threading.Event()  # it wrote its first line: from then on it hears a request to stop
+        self._spoke = threading.Event()  # it wrote its first line
         self._fed = ("", 0.0)  # what the watchdog's file says, and since when
 
     @property
@@ -170,6 +169,7 @@ class Gateway:
     def start(self, cause: int = POWER_ON) -> None:
         """Switch it on; `cause` is what machine.reset_cause() will say."""
         self._watchdog.unlink(missing_ok=True)
+        self._asked.unlink(missing_ok=True)
         self._fed = ("", time.monotonic())
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MESHEMS_UART")}
         firmware = os.environ.get("MESHEMS_FIRMWARE", paths.FIRMWARE)  # or what ships, see ship.py
@@ -208,6 +208,11 @@ class Gateway:
     @property
     def _watchdog(self) -> Path:
         return self.state / "flash" / "wdt"
+
+    @property
+    def _asked(self) -> Path:
+        """The request to stop: the board finds it when it feeds the watchdog, which it does each second."""
+        return self.state / "flash" / "stop"
 
     def tick(self) -> bool:
         """Be the hardware around the processor; return whether it runs. Call it several times a second.
@@ -253,8 +258,8 @@ class Gateway:
         if process is None:
             return 0
         if process.poll() is None:
-            self._spoke.wait(BOOT_S)
-            process.send_signal(signal.SIGINT)
+            self._asked.parent.mkdir(exist_ok=True)
+            self._asked.touch()
             try:
                 process.wait(within_s)
             except subprocess.TimeoutExpired:
