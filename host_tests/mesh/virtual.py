@@ -1,57 +1,21 @@
-"""Real gateways on virtual time: asyncio's clock only moves when every task sleeps, and then the radio's events happen.
+"""Real gateways on virtual time that hear each other over the simulated radio: fake_mesh.Site, in real places.
 
-    import virtual                    # before anything of the gateway
-    site = virtual.site("grid", 8)    # a fake_mesh.Site whose members hear each other over the simulated radio
-    virtual.run(story(site))
-
-asyncio asks two things of its surroundings: the time, and to wait until a task is due. Both are its globals, in the
-frozen module too. What the queue of tasks pushes without a time it stamps with the real clock, so virtual time begins
-far above that: such a task is due at once.
+    import virtual                         # before anything of the gateway
+    site = virtual.Site("grid", 8, seed=1)
 """
 
 import sys
-import time as real
-from asyncio import core
 
-_BEGIN_MS = 1 << 45
-
-
-class Time:
-    """The module `time` of all that is imported from now on."""
-
-    def __getattr__(self, name):
-        return getattr(real, name)
-
-    def ticks_ms(self):
-        return now_ms
-
-    def ticks_us(self):
-        return now_ms * 1000
-
-
-class Waiting:
-    """Takes the place of asyncio's poll."""
-
-    def wait_io_event(self, ms):
-        global now_ms
-        now_ms += 1000 if ms < 0 else ms
-        if world:
-            world.run((now_ms - _BEGIN_MS) * 1000)
-
-
-now_ms, world = _BEGIN_MS, None
-core.ticks = lambda: now_ms
-core._io_queue = Waiting()
-sys.modules["time"] = Time()
 sys.path.insert(1, __file__.rsplit("/", 2)[0] + "/unit")
 
-import random  # noqa: E402
+import random
 
-import fake_mesh  # noqa: E402
-import places  # noqa: E402
-import radio  # noqa: E402
-from gateway import bridge, couriers, pole  # noqa: E402
-from heap import World  # noqa: E402
+import fake_mesh
+import places
+import radio
+import virtual_time
+from gateway import bridge, couriers, pole
+from heap import World
 
 pole.IDLE_MS, couriers._IDLE_MS = 200, 50
 
@@ -111,9 +75,9 @@ class Site(fake_mesh.Site):
     """A root and poles in real places."""
 
     def __init__(self, kind, poles, seed, outlets=("operator",)):
-        global world
         random.seed(seed)
         world = World()
+        virtual_time.passed = lambda ms: world.run(ms * 1000)
         self.world = Heard(world, places.choose(kind, poles + 1).levels)
         self.root = fake_mesh.Member(self, ROOT, [fake_mesh.Outlet(name) for name in outlets])
         self.poles = [fake_mesh.Member(self, number + 1) for number in range(poles)]
