@@ -498,6 +498,8 @@ class Show:
                     self.fleet.gateways[name].start()
             self._wait_drained(names, least_s)
             for name in names:
+                self.fleet.gateways[name].ask()
+            for name in names:
                 self.fleet.gateways[name].stop()
             behind = self._behind(names)
             if not behind:

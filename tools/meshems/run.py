@@ -211,8 +211,12 @@ class Gateway:
 
     @property
     def _asked(self) -> Path:
-        """The request to stop: the board finds it when it feeds the watchdog, which it does each second."""
         return self.state / "flash" / "stop"
+
+    def ask(self) -> None:
+        """Ask it to stop in good order: the board finds that when the watchdog is fed, which is each second."""
+        self._asked.parent.mkdir(exist_ok=True)
+        self._asked.touch()
 
     def tick(self) -> bool:
         """Be the hardware around the processor; return whether it runs. Call it several times a second.
@@ -253,13 +257,12 @@ class Gateway:
             self._reap()
 
     def stop(self, within_s: float = STOP_S) -> int:
-        """Ask it to stop in good order, cut the power if it does not; return the exit status, negative after a cut."""
+        """Ask it to stop, cut the power if it does not; return the exit status, negative after a cut."""
         process = self._process
         if process is None:
             return 0
         if process.poll() is None:
-            self._asked.parent.mkdir(exist_ok=True)
-            self._asked.touch()
+            self.ask()
             try:
                 process.wait(within_s)
             except subprocess.TimeoutExpired:

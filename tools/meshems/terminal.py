@@ -62,6 +62,7 @@ class Board(Gateway):
     ) -> None:
         super().__init__(state, uarts, say)
         self._link = link
+        self._app = False  # what runs is the gateway, from main.py
         self._raw = False  # in the raw REPL
         self._read = True  # somebody takes what it says
         self._idle = threading.Event()  # it shows a prompt
@@ -80,6 +81,7 @@ class Board(Gateway):
     def _switched_on(self, command: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
         here, there = os.openpty()
         _raw(there, termios.ISIG)
+        self._app = self._program == START
         quiet = self._program == BOOT  # the raw REPL is entered again: who speaks raw does not want a banner
         self._raw = False
         self._idle.clear()
@@ -151,7 +153,10 @@ class Board(Gateway):
                         return
 
     def _interrupt(self) -> None:
-        if self._process:
+        """End what runs: the gateway at a place where it can be, see boards/desktop/machine.py."""
+        if self._app:
+            self.ask()
+        elif self._process:
             self._process.send_signal(signal.SIGINT)
 
     def _pump(self, here: int, quiet: bool) -> None:
@@ -170,7 +175,7 @@ class Board(Gateway):
                 if master in ready:
                     with contextlib.suppress(BlockingIOError):
                         given = os.read(master, CHUNK)
-                        if INTERRUPT in given and self._raw and tail[-1:] not in WAITS:
+                        if INTERRUPT in given and (self._app or self._raw and tail[-1:] not in WAITS):
                             given = given.replace(INTERRUPT, b"")  # its terminal hears none in what was pasted
                             self._interrupt()
                         os.write(here, given)
@@ -186,6 +191,7 @@ class Board(Gateway):
                 self._raw = tail.rfind(RAW) > tail.rfind(FRIENDLY) or self._raw and FRIENDLY not in tail
                 waits = tail[-1:] in WAITS if self._raw else tail.endswith(PROMPT)
                 self._idle.set() if waits else self._idle.clear()
+                self._app = self._app and not waits
                 if quiet:
                     held += data
                     banner, raw, rest = held.partition(RAW)
