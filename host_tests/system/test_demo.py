@@ -52,12 +52,17 @@ def ended(process, tmp_path, within_s=90):
     return process.returncode, lines, dict(zip(names, map(int, figures.groups()), strict=True))
 
 
+def seen(lines, seconds):
+    """Return the last line of the table of a demo that is not of its end, when the meters are silent."""
+    return [line for line in lines if " meters good" in line and int(line.split()[0]) <= seconds][-1]
+
+
 def test_two_gateways_and_twelve_meters_lose_nothing_and_say_nothing_wrong(tmp_path):
     status, lines, figures = ended(start(tmp_path, "--gateways", "2", "--meters", "12", "--seconds", "15"), tmp_path)
     assert status == 0, lines
     assert figures["stored"] == figures["acknowledged"] >= 36
     assert (figures["lost"], figures["duplicates"], figures["wrong"], figures["uncommitted"]) == (0, 0, 0, 0)
-    assert "12 of 12 meters good" in lines[-2]
+    assert "12 of 12 meters good" in seen(lines, 15)
 
 
 def test_a_dead_meter_and_a_power_cut_lose_nothing_that_was_committed(tmp_path):

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from meshems.cli import main
 from meshems.site import Site
-from test_demo import ended, start
+from test_demo import ended, seen, start
 
 METERS = ("eastron-sdm120", "chint-ddsu666", "abb-b23", "orno-we514")
 
@@ -43,6 +43,5 @@ def test_a_site_of_twelve_gateways_runs_from_its_own_file_and_loses_nothing(tmp_
     assert status == 0, lines
     assert figures["stored"] == figures["acknowledged"] >= 24 * 3
     assert (figures["lost"], figures["wrong"], figures["duplicates"]) == (0, 0, 0)
-    while_it_read = [line for line in lines if " meters good" in line and int(line.split()[0]) <= 20]
-    assert "24 of 24 meters good" in while_it_read[-1], lines
+    assert "24 of 24 meters good" in seen(lines, 20), lines
     assert {path: path.read_bytes() for path in file.parent.iterdir()} == before, "the site's files are only read"
