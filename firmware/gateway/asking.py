@@ -14,12 +14,11 @@ _ASKED = const(1 << 40)  # above the numbers of batches: what is put together fr
 
 
 class Asking(bridge.Bridge):
-    """`members`: the poles heard of, by id, and the root itself. `unread`: what came and nobody can read."""
+    """`members`: the poles heard of, by id, and the root itself."""
 
     def __init__(self, now, recorder, nvs):
         super().__init__(now, recorder, nvs)
         self.members = Members()
-        self.unread = 0
 
     def heard(self, origin):
         """Take a sign of life."""
@@ -41,7 +40,7 @@ class Asking(bridge.Bridge):
             try:
                 member.take(kind, whole, clock.uptime_ms(), self.clock.now(), number)
             except (IndexError, ValueError):
-                self.unread += 1
+                self.node.notes.note(counts.UNREAD, origin)
             if not member.firmware:
                 self.ask(member, IDENTITY, 0)
 

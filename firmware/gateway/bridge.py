@@ -28,7 +28,7 @@ _HOUR_MS = const(3600000)
 SINCE_MS = civil.unix_s(2020, 1, 1) * 1000
 _TROUBLE = (  # in the order of lib/mesh/counts
     "malformed", "other_site", "replay", "forged", "unsealed", "unknown", "duplicate", "liar", "silent", "loop",
-    "crowded", "time", "lost_way",
+    "crowded", "time", "lost_way", "unread",
 )  # fmt: skip
 
 

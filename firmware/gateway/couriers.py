@@ -9,6 +9,7 @@ from micropython import const
 
 from gateway import clock, telling
 from gateway.batches import Reader
+from lib.mesh import counts
 from lib.mqtt import Stale
 
 _IDLE_MS = const(200)
@@ -85,7 +86,7 @@ class Courier:
                     break
                 message = northbound.message(reader, batch.now)
             except (IndexError, ValueError):  # an event that only a newer firmware has a word for
-                self._root.unread += 1
+                self._root.node.notes.note(counts.UNREAD, member.id)
                 continue
             if message:
                 self._token -= 1
@@ -110,7 +111,7 @@ class Courier:
         try:
             return text(member, self._root.node.id)
         except (IndexError, ValueError):
-            self._root.unread += 1
+            self._root.node.notes.note(counts.UNREAD, member.id)
             return None
 
     async def _tell(self, member, generation):

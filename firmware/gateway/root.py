@@ -14,6 +14,7 @@ from gateway.batches import AGAIN, IDENTITY, LAYOUT, RECORDS, TABLE, Reader
 from gateway.couriers import Courier
 from gateway.owed import Owed
 from gateway.records import EVENT
+from lib.mesh import counts
 
 _QUEUE = const(32)  # batches that are not yet confirmed
 _BUSY = const(24)  # and from so many on another root may serve the poles better
@@ -145,7 +146,7 @@ class Root(Asking):
             if names.missing is not None and names.missing <= 0xFFFF:
                 self.ask(member, LAYOUT, names.missing)
                 return False
-            self.unread += 1
+            self.node.notes.note(counts.UNREAD, origin)
             log.error(self.name, "a batch of %s cannot be read" % member.gateway)
             self.confirm(origin, number, parts)
             return True

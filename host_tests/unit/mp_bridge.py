@@ -395,6 +395,19 @@ async def test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows():
     site.end()
 
 
+async def test_a_batch_that_makes_no_sense_is_told_of_and_those_after_it_arrive():
+    site = Site()
+    bridge, told = site.root.bridge, []
+    site.poles[0].read(1)
+    await site.until(lambda: all_there(site))
+    bridge.recorder.event = lambda slot, code, severity, state, detail: told.append((code, detail))
+    assert bridge.received(1, 500, RECORDS, memoryview(b"\0" + bytes(5) + b"\xff" * 40))
+    site.poles[0].read(1)
+    await site.until(lambda: all_there(site) and told)
+    assert told == [("mesh_trouble", {"what": "unread", "member": 1})]
+    site.end()
+
+
 async def test_frames_of_ids_that_there_are_not_take_no_memory_of_a_root():
     site = Site()
     secrecy = site.root.bridge.node.secrecy
@@ -513,7 +526,7 @@ async def test_what_is_not_as_it_should_be_is_an_event():
     bridge.recorder.event = lambda slot, code, severity, state, detail: told.append((code, detail))
     for code in range(counts.KINDS):
         bridge.event(code, code)
-    assert [one[0] for one in told] == ["mesh_trouble"] * 13
+    assert [one[0] for one in told] == ["mesh_trouble"] * counts.KINDS
     assert told[counts.FORGED][1] == {"what": "forged", "member": counts.FORGED}
     assert told[counts.DUPLICATE][1]["what"] == "duplicate" and told[counts.TIME][1]["what"] == "time"
     site.end()

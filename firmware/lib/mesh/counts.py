@@ -17,10 +17,11 @@ LOOP = const(9)  # over the hop limit, or one's own frame came back
 CROWDED = const(10)  # a table or the queue was full
 TIME = const(11)  # a time was refused; detail: who sent it
 LOST_WAY = const(12)  # nobody to pass a frame on to, or given up after all tries
-KINDS = const(13)
+UNREAD = const(13)  # a root cannot read what a member has sealed; detail: the member. Only the application notes it
+KINDS = const(14)
 
 # worth an event from so many in a minute; 0: never
-_MINUTE_RATES = b"\x3c\x00\x3c\x0a\x01\x01\x01\x01\x02\x0a\x3c\x01\x00"
+_MINUTE_RATES = b"\x3c\x00\x3c\x0a\x01\x01\x01\x01\x02\x0a\x3c\x01\x00\x01"
 _QUIET = const(10)  # minutes
 
 
