@@ -175,6 +175,6 @@ class Bridge:
     def unreached(self, origin, ident):
         """A command was not carried out in time."""
 
-    def table(self):
+    def table(self, volatile=False):
         """Return who is heard and how well, and the way that is used, as bytes: docs/northbound/mesh.md."""
-        return once.call("gateway.brief", "table", self.node, self.clock.trusted(), self.air.channel)
+        return once.call("gateway.brief", "table", self.node, self.clock.trusted(), volatile, self.air.channel)

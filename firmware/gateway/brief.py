@@ -7,7 +7,7 @@ A root makes messages of it (gateway/telling).
     table   = flags u8, parent u16, root u16, hops u8, cost u16, channel u8; then of each neighbour: id u16, dBm i8,
               etx x 100 u16, cost to its root u16                                                          big endian
 
-utc is in ms since 2024, 0 while it is not known; flag 1: the clock is trusted.
+utc is in ms since 2024, 0 while it is not known; flags: 1 the clock is trusted, 2 the journal is in memory.
 """
 import gc
 import struct
@@ -19,15 +19,13 @@ from gateway import clock
 from lib import once, varint
 
 _ROOM = 205  # of a frame
-_TRUSTED = 1
 
 
-def table(node, trusted, channel):
+def table(node, trusted, volatile, channel):
     """Return the way that is used, and who is heard how well."""
+    flags = (1 if trusted else 0) | (2 if volatile else 0)
     routes = node.routes
-    head = struct.pack(
-        ">BHHBHB", _TRUSTED if trusted else 0, node.parent_id(), routes.root, routes.hops(), routes.cost(), channel
-    )
+    head = struct.pack(">BHHBHB", flags, node.parent_id(), routes.root, routes.hops(), routes.cost(), channel)
     rows = [struct.pack(">HbHH", one[0], max(-128, one[1]), one[2], one[3]) for one in node.neighbours()]
     return head + b"".join(rows)
 

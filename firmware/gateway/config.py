@@ -95,6 +95,9 @@ def check(config, secrets, profile):
         for key in ("secret",) if mesh.get("root") is True else ("site", "net", "node"):
             if key not in secrets.get("mesh", ()):
                 found.append(("secrets.mesh." + key, "nothing", "the key of a member of a mesh"))
+    host = mesh.get("host") if isinstance(mesh, dict) and "mesh.host" not in named else None
+    if host and [0 <= int(octet or -1) <= 255 for octet in host.split(".")] != [True] * 4:
+        found.append(("mesh.host", schema.show(host), "an IPv4 address"))
     names = [uplink.get("name") for _, uplink in _rows(config, "uplinks")]
     known = secrets.get("uplinks") if isinstance(secrets, dict) else None
     for name in known if isinstance(known, dict) else ():

@@ -55,7 +55,7 @@ class Member:
     firmware = ""
     problems = heard = 0
     online = 0  # 1, or -1 when it is known not to be
-    trusted = False
+    flags = 0  # of its table
     asked = None
     again = None  # the couriers for whom it sends again, on the request `run`; `again_at`: uptime ms of its last sign
     again_at = run = 0
@@ -125,7 +125,7 @@ class Member:
             self.names.layouts[number] = text
         elif kind == TABLE:
             self.table = bytes(data), utc
-            self.trusted = bool(data[0] & 1)
+            self.flags = data[0]
             self.versions[1] += 1
             self.online = 1
             self.versions[0] += 1

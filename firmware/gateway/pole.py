@@ -97,7 +97,7 @@ class Pole(bridge.Bridge):
             self.cut(IDENTITY, self._identity())
         elif now >= self._table_at:
             self._table_at = now + _TABLE_MS
-            self.cut(TABLE, self.table())
+            self.cut(TABLE, self.table(self.journal.volatile))
         elif self.gateway and self.gateway.report_ms and now >= self._report_at:
             self._report_at = now + self.gateway.report_ms
             self.cut(REPORT, once.call("gateway.brief", "report", self.gateway))

@@ -16,8 +16,9 @@ def status(member, root):
         return '{"state":"offline"}'
     if not member.online or not member.firmware:
         return None
-    return '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d,"network":"mesh"}' % (
-        member.firmware, "ok" if member.trusted else "lost", member.problems,
+    return '{"state":"online","firmware":"%s","clock":"%s","configProblems":%d%s,"network":"mesh"}' % (
+        member.firmware, "ok" if member.flags & 1 else "lost", member.problems,
+        ',"journal":"memory"' if member.flags & 2 else "",
     )  # fmt: skip
 
 

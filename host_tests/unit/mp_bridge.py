@@ -225,6 +225,10 @@ async def test_what_a_member_tells_of_itself_is_retained():
     await site.until(lambda: client.kept.get("openami/v1/f/pole-1/status", {}).get("state") == "online")
     status = client.kept["openami/v1/f/pole-1/status"]
     assert status["network"] == "mesh" and status["clock"] == "ok" and status["configProblems"] == 0
+    assert "journal" not in status
+    site.poles[0].journal.volatile = True
+    site.poles[0].bridge._table_at = 0
+    await site.until(lambda: client.kept["openami/v1/f/pole-1/status"].get("journal") == "memory")
     await site.until(lambda: client.kept["openami/v1/f/pole-1/gateway/mesh"]["parent"] == 100)
     table = client.kept["openami/v1/f/pole-1/gateway/mesh"]
     assert table["id"] == 1 and table["root"] == 100 and table["hops"] == 1 and table["neighbours"][0]["rssi"] == -60

@@ -343,6 +343,17 @@ def test_a_member_of_a_mesh_has_its_keys_and_a_root_the_secret():
     assert paths(found(join(channel=14), pole)) == ["mesh.channel"]
 
 
+def test_the_mesh_sends_its_datagrams_to_an_address():
+    def join(host):
+        return found(lambda c: c.update(mesh={"id": 7, "transport": "udp", "host": host}), {"mesh": pole})
+
+    pole = {"site": 51234, "net": "0a" * 16, "node": "1b" * 16}
+    assert join("192.168.4.255") == [] and join("10.0.0.1") == []
+    assert join("999.1.1.1") == [("mesh.host", '"999.1.1.1"', "an IPv4 address")]
+    for host in ("1.2.3.256", "1.2.3..4", "1.2.3.4.5", "1.2.3.4.", "10.20.30", "........"):
+        assert paths(join(host)) == ["mesh.host"], host
+
+
 def test_a_last_good_pair_that_this_firmware_would_refuse_is_not_used():
     put(GATEWAY, SECRETS)
     config.load()
