@@ -127,7 +127,7 @@ def parts(conf, secrets, problems):
             shared = journal, now, boot, problems, recorder, archive
             outlets = once.call("gateway.outlets", "made", conf, secrets, ids, identity, shared)
         if "mesh" in conf:
-            shared = now, recorder, nvs, journal, ids, Dating(journal, now, boot), problems, outlets
+            shared = now, recorder, nvs, journal, ids, Dating(journal, now, boot), problems, outlets, archive
             mesh = once.call("gateway.join", "member", conf, secrets, identity, shared)
     return now, journal, recorder, buses, outlets, archive, mesh
 

@@ -129,9 +129,9 @@ def member(conf, secrets, identity, shared):
     """Return the Pole or the Root of `conf`, None when it cannot be one.
 
     `identity` are the arguments of a Northbound; `shared` is (clock, recorder, NVS, journal, ids, dating, number of
-    problems, outlets).
+    problems, outlets, archive or None).
     """
-    now, recorder, nvs, journal, ids, dating, problems, outlets = shared
+    now, recorder, nvs, journal, ids, dating, problems, outlets, archive = shared
     if conf["mesh"]["root"]:
         from gateway.root import Root
 
@@ -140,5 +140,5 @@ def member(conf, secrets, identity, shared):
     else:
         from gateway.pole import Pole
 
-        bridge = Pole(now, recorder, nvs, identity[:5], journal, ids.cursor("/mesh"), dating, problems)
+        bridge = Pole(now, recorder, nvs, identity[:5], journal, ids.cursor("/mesh"), dating, problems, archive)
     return bridge if made(conf, secrets, nvs, bridge) else None

@@ -11,7 +11,7 @@ from micropython import const
 
 from gateway import VERSION, bridge, clock, log
 from gateway.batches import AGAIN, IDENTITY, LAYOUT, RECORDS, REPORT, TABLE, Writer
-from gateway.replay import Replay
+from gateway.replay import History
 from lib import once
 
 IDLE_MS = 200
@@ -31,7 +31,7 @@ class Pole(bridge.Bridge):
 
     gateway = None  # whose report is sent too
 
-    def __init__(self, now, recorder, nvs, identity, journal, cursor, dating, problems):
+    def __init__(self, now, recorder, nvs, identity, journal, cursor, dating, problems, archive):
         super().__init__(now, recorder, nvs)
         self._feeder, self._gateway, self.names, self._every, self._epoch = identity
         self._problems = problems
@@ -41,11 +41,12 @@ class Pole(bridge.Bridge):
         self.place = kept if kept is not None and kept <= journal.next else journal.first
         self._kept, self._kept_at = kept, 0
         self._dating = dating
-        self._replay = Replay(journal, self.names, dating, self.place)
+        self._archive = archive
+        self._history = History(journal, self.names, dating, self.place, archive, self._missed)
         self._resend = None
         self.again = []  # numbers of parts of what is sent again, not acknowledged yet
         self._writer = None
-        self._held = False  # the record that the replay read last belongs into the next batch
+        self._held = None  # the record that was read last belongs into the next batch
         self._opened = self._late = 0  # uptime ms of the batch's first record, and how old that was then
         self._number = 0
         self._parts = []  # (number, kind, bytes) not yet taken by the node
@@ -53,6 +54,7 @@ class Pole(bridge.Bridge):
         self._named = False  # this boot has said who it is
         self._table_at = self._report_at = _FIRST_MS
         self._near = False
+        self._gone = 0  # of the ordinals before it that are gone an event says so
 
     def start(self, keep):
         """Start the tasks."""
@@ -71,9 +73,9 @@ class Pole(bridge.Bridge):
     async def feed(self, life):
         """Fill batches and offer them, for ever."""
         # started anew after a death: what was in hand then is in the journal, and a root asks again for what it lacks
-        self._replay.start(self._way[-1][0] if self._way else self.place)
+        self._history.start(self._way[-1][0] if self._way else self.place)
         self._writer.count = 0
-        self._held = False
+        self._held = None
         self._resend = None
         self.again.clear()
         while True:
@@ -115,17 +117,19 @@ class Pole(bridge.Bridge):
         """Put records into the batch; let it go when it is full, or when it is time."""
         writer = self._writer
         full = False
-        while self._held or await self._replay.next():
-            if self._replay.gap:
-                self._missed(*self._replay.gap)
-            self._held = not writer.put(self._replay)
-            if self._held:
+        while True:
+            record = self._held or await self._history.next()
+            if not record:
+                break
+            self._held = None
+            if not writer.put(record):
+                self._held = record
                 full = True
                 break
             if writer.count == 1:
                 self._opened = clock.uptime_ms()
                 now = self.clock.now()
-                self._late = now[0] - self._replay.unix_ms if now else 0
+                self._late = now[0] - record.unix_ms if now else 0
         waited = clock.uptime_ms() - self._opened
         if writer.count and waited + max(0, self._late) >= self._phase and (full or waited >= IDLE_MS):
             count, first = writer.count, self._number + 1
@@ -139,11 +143,13 @@ class Pole(bridge.Bridge):
                 self.cut(RECORDS, data)
             self._way.append((writer.after, list(range(first, self._number + 1))))
 
-    def _missed(self, first, after):
-        """Say that records are gone before they went."""
-        self._replay.gap = None
-        told = self.recorder, self.name, self._epoch << 32, first, after, False
-        once.call("gateway.events", "overrun", *told)
+    def _missed(self, first, after, thinned):
+        """Say that records are gone before they went, but for what the archive has of `thinned` ones."""
+        first = max(first, self._gone)
+        if first < after:
+            self._gone = after
+            told = self.recorder, self.name, self._epoch << 32, first, after, thinned
+            once.call("gateway.events", "overrun", *told)
 
     def cut(self, kind, data):
         """Queue a batch, in parts: the first byte says which of how many it is."""
@@ -183,7 +189,7 @@ class Pole(bridge.Bridge):
             end = self._way[-1][0] if self._way else self.place  # what is on its way may be so without that outlet
             if epoch != self._epoch:
                 begin = end  # of a journal that is no more: there is nothing to send
-            shared = self.journal, self.names, self._dating, self._epoch, self.node.room - 1
+            shared = self.journal, self.names, self._dating, self._archive, Writer(self._epoch, self.node.room - 1)
             self._resend = Resend(self, *shared, begin, end, payload[7:])
         if len(payload) != 4:
             return b""

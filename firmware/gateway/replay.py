@@ -1,7 +1,7 @@
 """Reads stored records back in order, each with its UTC: what an outlet sends.
 
-    replay = Replay(journal, ids, dating, ordinal)
-    record = await replay.next()        # None: nothing more now, ask again later
+    history = History(journal, ids, dating, ordinal, archive, missed)
+    record = await history.next()       # a Replay; None: nothing more now, ask again later
 
 A frame without a time belongs to a boot. If that boot learnt the time later, its next dated frame says by how much
 uptime and UTC differ; if it never did, it is placed as a whole (gateway/bracket).
@@ -29,7 +29,7 @@ class Replay:
         self.start(ordinal)
 
     def start(self, ordinal):
-        """Go to `ordinal`. For each new connection a new Replay would cut up the heap."""
+        """Go to `ordinal`."""
         self._reader.start(ordinal)
         self._decoder.forget()
         self._from = ordinal
@@ -90,6 +90,47 @@ class Replay:
                 self.unix_ms = offset + uptime * 10
                 return self
         return None
+
+
+class History:
+    """The records from `ordinal` on: the journal's, and what an archive (or None) has of those that the journal lost.
+
+    `missed(first, after, thinned)` is told that ordinals first to after - 1 are gone; of `thinned` ones the archive's
+    records come. What was told may be told again.
+    """
+
+    def __init__(self, journal, names, dating, ordinal, archive, missed):
+        self._journal = journal
+        self._archive = archive
+        self._missed = missed
+        self._replay = self._now = Replay(journal, names, dating, ordinal)
+        self._asked = -1  # from where on the archive was asked
+
+    def start(self, ordinal):
+        """Go to `ordinal`. For each new connection a new History would cut up the heap."""
+        self._replay.start(ordinal)
+        self._now = self._replay
+        self._asked = -1
+
+    async def next(self):
+        """Return a Replay with the next record, or None when there is none yet or its time cannot be known yet."""
+        while True:
+            replay = self._now
+            record = await replay.next()
+            if replay.gap:
+                first, after = replay.gap
+                replay.gap = None
+                begin = self._journal.first
+                if self._archive and self._asked < first < begin:
+                    self._asked = first
+                    self._missed(first, begin, True)
+                    self._now = self._archive.replay(first)
+                    continue
+                self._missed(first, after, False)
+            if replay.done is None:
+                return record
+            self._now = self._replay
+            self._replay.start(replay.done)
 
 
 def offset(head):

@@ -7,10 +7,14 @@ import struct
 
 from micropython import const
 
-from gateway.batches import AGAIN, Writer
-from gateway.replay import Replay
+from gateway.batches import AGAIN
+from gateway.replay import History
 
 _MARK = const(64)  # batches
+
+
+def _known(first, after, thinned):
+    """What is gone was told when it was to go."""
 
 
 class Resend:
@@ -20,17 +24,16 @@ class Resend:
     has not asked, and the one that has will ask again.
     """
 
-    def __init__(self, pole, journal, names, dating, epoch, room, begin, end, run):
+    def __init__(self, pole, journal, names, dating, archive, writer, begin, end, run):
         self._run = bytes(run)
         self._pole = pole
-        self._epoch = epoch
         self._end = end
         self._root = pole.node.routes.root
-        self._replay = Replay(journal, names, dating, begin)
-        self._writer = Writer(epoch, room)
-        self._held = False
+        self._history = History(journal, names, dating, begin, archive, _known)
+        self._writer = writer
+        self._held = None
         self._count = 0
-        self._over = begin >= self._end
+        self._over = begin >= end
 
     async def step(self):
         """Queue a batch or a mark, when nothing of it is on the way; return whether that was the last."""
@@ -50,13 +53,13 @@ class Resend:
         self._count += 1
         writer = self._writer
         while True:
-            record = self._replay
-            if not self._held and not await record.next() or record.ordinal >= self._end:
+            record = self._held or await self._history.next()
+            if not record or record.ordinal >= self._end:
                 self._over = True
                 break
-            record.gap = None
-            self._held = not writer.put(record)
-            if self._held:
+            self._held = None
+            if not writer.put(record):
+                self._held = record
                 break
         if writer.count:
             self._pole.cut(AGAIN, writer.take())
@@ -64,4 +67,4 @@ class Resend:
 
     def _mark(self, last):
         after = self._end if last else self._writer.after
-        self._pole.cut(AGAIN, struct.pack(">HIB", self._epoch, after, last) + self._run)
+        self._pole.cut(AGAIN, struct.pack(">HIB", self._writer.epoch, after, last) + self._run)

@@ -8,7 +8,7 @@ import asyncio
 from micropython import const
 
 from gateway import clock
-from gateway.replay import Replay
+from gateway.replay import History
 from lib import once
 from lib.mqtt import MQTTClient, Stale
 
@@ -43,7 +43,6 @@ class Outlet:
         self.dating = dating
         self._clock = now
         self._recorder = recorder
-        self._archive = archive
         self._told = ()  # the gaps that events have told of and nothing behind was acknowledged: (first, after)
         self._problems = problems  # of the newest configuration, when it was refused
         self.client = MQTTClient(
@@ -60,7 +59,7 @@ class Outlet:
         self._near = False
         self.asked = None
         self.network = None  # what says in `via` which way to the net is in use, where one is configured
-        self._replay = Replay(journal, northbound.names, dating, self.acked)
+        self._history = History(journal, northbound.names, dating, self.acked, archive, self._missed)
 
     @property
     def behind(self):
@@ -90,9 +89,8 @@ class Outlet:
 
     async def _serve(self, life, generation):
         trusted = via = None
-        thinned = -1  # from where on the archive was asked for what the journal has lost
-        replay = self._replay
-        replay.start(self.acked)
+        history = self._history
+        history.start(self.acked)
         while self.client.connected and self.client.generation == generation:
             life.beat()
             if self._clock.trusted() != trusted or self.network and self.network.via != via:
@@ -104,22 +102,7 @@ class Outlet:
                 await self.client.publish(*once.call("gateway.report", "message", self), generation=generation)
             if self.asked:
                 await once.call("gateway.again", "send", self, generation, life)
-            record = await replay.next()
-            if replay.gap:
-                first, after = replay.gap
-                replay.gap = None
-                if self._archive and thinned < first < self.journal.first:
-                    thinned = first
-                    once.call(_OVERRUN, "gone", self, first, self.journal.first, True)
-                    replay = self._archive.replay(first)
-                    continue
-                if first <= self.acked:  # nothing before them is on the way
-                    self.acked = max(self.acked, after)
-                once.call(_OVERRUN, "gone", self, first, after, False)
-            if replay.done is not None:
-                done, replay = replay.done, self._replay
-                replay.start(done)
-                continue
+            record = await history.next()
             self.keep()
             if record is None:
                 await asyncio.sleep_ms(IDLE_MS)
@@ -139,6 +122,11 @@ class Outlet:
             elif not self.client.pending:  # not for this outlet
                 self.acked = ordinal + 1
             await asyncio.sleep_ms(0)  # a window with room for many must not hold the loop
+
+    def _missed(self, first, after, thinned):
+        if not thinned and first <= self.acked:  # nothing before them is on the way
+            self.acked = max(self.acked, after)
+        once.call(_OVERRUN, "gone", self, first, after, thinned)
 
     def _acknowledged(self, token):
         self.acked = max(self.acked, token + 1)  # a task that was started anew has sent some twice

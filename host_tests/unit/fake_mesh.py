@@ -15,6 +15,7 @@ import json
 from fake_nor import Nor
 from fake_nvs import Nvs
 from gateway import clock, couriers, join, pole
+from gateway.archive import Archive
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
 from gateway.records import Names
@@ -163,11 +164,12 @@ class Health:
 class Member:
     """A gateway on the mesh: flash, NVS and name outlive `kill` and `start`."""
 
-    def __init__(self, site, number, outlets=(), knows=True):
+    def __init__(self, site, number, outlets=(), knows=True, flash=32, archive=0):
         self.site, self.number, self.root = site, number, bool(outlets)
         self.outlets, self.knows = outlets, knows
         self.name = "root-%d" % number if outlets else "pole-%d" % number
-        self.flash, self.nvs, self.boots = Nor(32), Nvs(), 0
+        self.flash, self.nvs, self.boots = Nor(flash), Nvs(), 0
+        self.cold = Nor(archive) if archive else None
         self.epoch = 4660 + number  # of the journal
         self.serials, self.layouts = ["SN-%d" % number, "SM-%d" % number], {1: COLUMNS}
         self.start()
@@ -196,7 +198,13 @@ class Member:
 
         identity = "f", self.name, self.names, {1: 1, 2: 1}, self.epoch, 4
         dating = Dating(self.journal, self.clock, self.boots)
-        shared = self.clock, self.recorder, self.nvs, self.journal, Ids(), dating, 0, self.outlets
+        self.archive = None
+        if self.cold:
+            ring = Journal(self.cold)
+            ring.mount()
+            dates = Dating(ring, self.clock, self.boots, False)
+            self.archive = Archive(ring, self.journal, self.names, self.epoch, dates)
+        shared = self.clock, self.recorder, self.nvs, self.journal, Ids(), dating, 0, self.outlets, self.archive
         self.bridge = join.member(conf, secrets, identity, shared)
         self.bridge._table_at = 0
         self.bridge.start(self.health.keep)
@@ -209,6 +217,8 @@ class Member:
         for turn in range(count):
             self.recorder.reading(clock.uptime_ms(), slot, 1, values or [self.journal.next, -turn])
             self.recorder.commit()
+            while self.archive and self.archive.step():
+                pass
 
     def seqs(self):
         """What has to arrive."""
@@ -219,13 +229,14 @@ class Member:
 
 
 class Site:
-    """`more`: what the configuration of an outlet has besides, by its name."""
+    """`more`: what the configuration of an outlet has besides, by its name. `flash`, `archive`: blocks of a pole's."""
 
-    def __init__(self, poles=1, outlets=("operator",), knows=True, more=()):
+    def __init__(self, poles=1, outlets=("operator",), knows=True, more=(), flash=32, archive=0):
         self.world = []
         more = dict(more)
         self.root = Member(self, 100, [Outlet(name, more.get(name, ())) for name in outlets])
-        self.poles = [Member(self, number + 1, knows=knows) for number in range(poles)]
+        rest = (), knows, flash, archive
+        self.poles = [Member(self, number + 1, *rest) for number in range(poles)]
 
     def client(self, number=0):
         return self.root.outlets[number].client

@@ -6,11 +6,12 @@ import random
 from fake_nor import Nor, PowerCut
 from gateway import clock, uplink
 from gateway.archive import Archive
+from gateway.batches import Reader, Writer
 from gateway.events import CODES
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
 from gateway.records import EVENT, FLAGGED, LOST, ONCE, WARN, Decoder
-from gateway.replay import Dating, Replay
+from gateway.replay import Dating, History, Replay
 from gateway.uplink import Outlet
 from lib.journal import Journal
 from mp_uplink import Client, Life
@@ -32,6 +33,7 @@ HEAP = {
     "test_an_archive_that_has_nothing_of_a_gap_is_asked_once": "24M",
     "test_a_hole_in_the_archive_passes_by_nothing_of_the_journal": "24M",
     "test_each_view_of_a_meter_and_its_interval_is_there_once_a_quarter": "24M",
+    "test_by_mesh_it_says_the_same_as_at_an_outlet": "24M",
 }
 T0 = 1782138600000
 COLUMNS = "\n1.8.0 kWh -3\n16.7.0 W -3\n32.7.0 V -3\n14.7.0 Hz -3"
@@ -312,6 +314,51 @@ def test_an_outlet_that_fell_off_the_journal_gets_the_archive_then_the_journal_a
     assert outlet.acked == sent[-1] + 1
 
 
+def test_by_mesh_it_says_the_same_as_at_an_outlet():
+    random.seed(12)
+    pole = Pole()
+    pole.boot(Clock(T0))
+    pole.minutes(300)
+    missed, straight, carried = [], [], []
+    northbound = Northbound("f", "g", Names(), {}, pole.epoch, 1)
+
+    def history():
+        dating = Dating(pole.journal, pole.clock, 1)
+        return History(pole.journal, Names(), dating, 40, pole.archive, lambda *gone: missed.append(gone))
+
+    def said(record):
+        topic, payload = northbound.message(record, (T0 + pole.clock.uptime, 10))
+        return topic, bytes(payload)
+
+    def batch():
+        reader.start(memoryview(bytes(writer.take())), Names())
+        while reader.next():
+            carried.append(said(reader))
+
+    async def run(take):
+        past = history()
+        record = await past.next()
+        while record:
+            take(record)
+            record = await past.next()
+
+    def put(record):
+        if not writer.put(record):
+            batch()
+            assert writer.put(record)
+
+    asyncio.run(run(lambda record: straight.append(said(record))))
+    reader, writer = Reader(None), Writer(pole.epoch, 206)
+    asyncio.run(run(put))
+    batch()
+    assert missed[0] == (40, pole.journal.first, True)
+    assert all(40 <= first < after <= pole.journal.first for first, after, _ in missed), "of what was told as thinned"
+    assert carried == straight
+    thinned = [json.loads(payload) for _, payload in carried if b"seqFirst" in payload]
+    assert len(thinned) > 50 and thinned[0]["seqFirst"] <= (pole.epoch << 32) + 40 <= thinned[0]["seq"]
+    assert len(carried) == len(thinned) + pole.journal.next - pole.journal.first
+
+
 def test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none():
     import sys
 
@@ -329,7 +376,7 @@ def test_a_board_with_a_partition_for_it_has_an_archive_and_one_without_has_none
         with open("board.json", "w") as file:
             json.dump({"name": "x", "uarts": [{"id": 1, "tx": 17, "rx": 18}], "flash": flash}, file)
         _, journal, recorder, _, outlets, archive, _ = build.parts(conf, secrets, 0)
-        assert (archive is not None) == ("archive" in flash) and outlets[0]._archive is archive
+        assert (archive is not None) == ("archive" in flash) and outlets[0]._history._archive is archive
         recorder.lost(1)
         recorder.commit()
         if archive:

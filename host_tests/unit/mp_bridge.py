@@ -11,32 +11,6 @@ from gateway.batches import IDENTITY, LAYOUT, RECORDS, REPORT, TABLE
 from gateway.replay import Dating, Replay
 from lib.mesh import counts
 
-TIMEOUT = {
-    "test_what_a_pole_stores_is_published_as_by_itself": 240,
-    "test_the_cursor_waits_for_the_acknowledgement_of_the_last_outlet": 240,
-    "test_an_outlet_whose_connection_breaks_gets_what_it_has_not_acknowledged": 240,
-    "test_nothing_is_lost_whoever_loses_its_power": 240,
-    "test_a_record_longer_than_a_frame_goes_in_parts": 240,
-    "test_a_broker_that_takes_nothing_holds_the_poles_and_nothing_grows": 240,
-    "test_what_a_member_tells_of_itself_is_retained": 240,
-    "test_a_pole_without_a_clock_gets_the_time_and_sends_what_waited": 240,
-    "test_the_clock_is_set_by_the_mesh_only_when_that_knows_better": 240,
-    "test_whatever_a_member_sends_nothing_is_raised_and_nothing_grows": 240,
-    "test_frames_of_ids_that_there_are_not_take_no_memory_of_a_root": 240,
-    "test_a_root_without_a_broker_lets_the_poles_keep_what_they_have": 240,
-    "test_a_root_follows_the_access_point_to_another_channel": 240,
-    "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": 240,
-    "test_nothing_is_passed_over_when_the_task_that_fills_batches_dies": 240,
-    "test_a_pole_that_died_while_the_root_was_away_is_told_of": 240,
-    "test_a_pole_that_only_says_hello_is_alive": 240,
-    "test_a_board_that_takes_anothers_place_has_its_own_meters_and_layouts": 240,
-    "test_who_claims_anothers_name_is_told_of_once_in_ten_minutes": 240,
-    "test_a_flash_that_takes_no_cursor_does_not_stop_the_records": 240,
-    "test_a_filter_at_an_outlet_holds_for_the_poles_and_costs_the_other_nothing": 240,
-    "test_no_route_for_ten_minutes_is_told_and_its_end_too": 240,
-    "test_what_is_not_as_it_should_be_is_an_event": 240,
-    "test_a_radio_that_remembers_too_many_strangers_ends_in_a_reset_with_all_that_was_pending_stored": 240,
-}
 HEAP = {
     "test_a_root_follows_the_access_point_to_another_channel": "4M",
     "test_a_task_that_dies_with_a_frame_on_its_way_sends_again_when_it_is_started_anew": "4M",

@@ -4,22 +4,13 @@ import asyncio
 from fake_mesh import COLUMNS, Clock, Site
 from fake_nor import Nor
 from gateway import clock
-from gateway.batches import AGAIN, RECORDS, Reader
+from gateway.batches import AGAIN, RECORDS, Reader, Writer
 from gateway.recorder import Recorder
 from gateway.records import Names
 from gateway.replay import Dating
 from gateway.resend import Resend
 from lib.journal import Journal
 
-TIMEOUT = {
-    "test_an_outlet_that_is_away_is_not_waited_for_and_gets_what_it_lacks": 240,
-    "test_an_outlet_that_was_away_gets_everything_though_root_and_pole_lose_their_power": 240,
-    "test_what_came_later_first_does_not_hide_what_an_outlet_lacks_before_it": 240,
-    "test_what_waits_for_another_outlet_when_one_is_back_is_not_forgotten": 240,
-    "test_who_is_not_heard_is_not_asked": 240,
-    "test_a_root_that_has_not_asked_publishes_what_comes_again": 240,
-    "test_while_nobody_is_there_nothing_is_confirmed": 240,
-}
 HEAP = {
     "test_what_is_sent_again_is_marked_each_64_batches_and_at_the_end": "4M",
     "test_an_outlet_that_is_away_is_not_waited_for_and_gets_what_it_lacks": "4M",
@@ -211,7 +202,8 @@ async def test_what_is_sent_again_is_marked_each_64_batches_and_at_the_end():
     recorder.commit()
     names = Names(["SN-1"], {1: COLUMNS})
     pole = Pole()
-    resend = Resend(pole, journal, names, Dating(journal, now, 1), 4661, 205, 7, 1490, b"ab")
+    shared = journal, names, Dating(journal, now, 1), None
+    resend = Resend(pole, *shared, Writer(4661, 205), 7, 1490, b"ab")
     pole.again.append(1)
     assert not await resend.step() and pole.said == [], "one at a time"
     pole.again.clear()
@@ -230,7 +222,7 @@ async def test_what_is_sent_again_is_marked_each_64_batches_and_at_the_end():
     assert len(marks) > 1 and marks[0][0] == 64 and marks[1][0] in (129, len(pole.said) - 1)
     assert pole.said[-1] == (4661).to_bytes(2, "big") + (1490).to_bytes(4, "big") + b"\1ab"
     said = len(pole.said)
-    resend = Resend(pole, journal, names, Dating(journal, now, 1), 4661, 205, 7, 1490, b"ac")
+    resend = Resend(pole, *shared, Writer(4661, 205), 7, 1490, b"ac")
     assert not await resend.step()
     pole.node.routes.root = 101
     assert await resend.step() and len(pole.said) == said + 1, "another root knows nothing of it: no mark goes there"
