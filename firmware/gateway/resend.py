@@ -13,8 +13,8 @@ from gateway.replay import History
 _MARK = const(64)  # batches
 
 
-def _known(first, after, thinned):
-    """What is gone was told when it was to go."""
+def _lost(first, after, thinned):
+    """What the journal has lost meanwhile comes thinned, or shows as a gap in `seq`: docs/decisions/0014."""
 
 
 class Resend:
@@ -29,7 +29,7 @@ class Resend:
         self._pole = pole
         self._end = end
         self._root = pole.node.routes.root
-        self._history = History(journal, names, dating, begin, archive, _known)
+        self._history = History(journal, names, dating, begin, archive, _lost)
         self._writer = writer
         self._held = None
         self._count = 0

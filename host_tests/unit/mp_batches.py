@@ -1,12 +1,13 @@
 """gateway/batches: what leaves by the mesh is what would have left by an outlet."""
 import asyncio
+import struct
 
 from fake_nor import Nor
 from gateway import clock
 from gateway.batches import Reader, Writer
 from gateway.northbound import Northbound
 from gateway.recorder import Recorder
-from gateway.records import INFO, ONCE, SET, WARN
+from gateway.records import INFO, LOST, ONCE, SET, WARN
 from gateway.replay import Dating, Replay
 from lib.journal import Journal
 
@@ -163,6 +164,25 @@ def test_a_boot_that_never_knew_the_time_is_placed_to_the_millisecond():
     board.recorder.commit()
     assert carried(board) == straight(board) and len(straight(board)) == 8
     assert carried(board, 3) == straight(board, 3)
+
+
+def test_a_thinned_record_stands_for_itself_at_least_and_for_no_other_journals():
+    def first(ordinal, many):
+        """A group of one, thinned: source 8 + 1, bound 10, base 0; then a lost reading of slot 1 at once."""
+        reader = Reader(None)
+        head = struct.pack(">HI", 4660, ordinal)
+        reader.start(memoryview(head + b"\x01\x09\x0a\x00" + many + b"\x00" + bytes((1 << 4 | LOST,))), Names())
+        assert reader.next() is reader and reader.source == 1
+        return reader.first, reader.ordinal
+
+    assert first(7, b"\x01") == (7, 7) and first(7, b"\x81\x01") == (7, 135)
+    assert first(0xFFFFFFF0, b"\x10") == (0xFFFFFFF0, 0xFFFFFFFF)
+    for ordinal, many in ((7, b"\x00"), (0xFFFFFFF0, b"\x11"), (7, b"\xff\xff\xff\xff\xff\x7f")):
+        try:
+            first(ordinal, many)
+        except ValueError:
+            continue
+        raise AssertionError(many)
 
 
 def test_what_is_no_batch_is_refused_and_nothing_else_is_raised():
