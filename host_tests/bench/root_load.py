@@ -25,7 +25,7 @@ COLUMNS = "".join(["\n%d.7.0 %s -3" % pair for pair in UNITS])
 class Record:
     """A reading of a pole, as a Replay gives it."""
 
-    tag, source, bound_ms = 0, 4, 40
+    tag, source, bound_ms, first = 0, 4, 40, None
 
     def __init__(self, ordinal, slot, what, unix_ms):
         self.ordinal, self.slot, self.what, self.unix_ms = ordinal, slot, what, unix_ms
