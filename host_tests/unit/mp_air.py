@@ -1,13 +1,12 @@
 """Frames by radio and by UDP: what is sent is told right, and a radio that fails is started anew."""
 import json
-import random
 import socket
 import time
 
 import espnow
 import network
 
-from fake_radio import ALL, OTHER, PORT, Radio
+from fake_radio import ALL, OTHER, PORT, Radio, bound
 from lib.media import espnow as radio
 from lib.media import udp
 
@@ -233,17 +232,19 @@ def test_strangers_are_counted():
 
 
 def test_udp_knows_whom_it_heard_and_answers_there():
-    port = 20000 + random.getrandbits(13)
+    free = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    port = bound(free)
+    free.close()
     one = udp.Air("127.0.0.1", port)
     peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    peer.bind(socket.getaddrinfo("127.0.0.1", port + 1)[0][-1])
+    other = bound(peer)
     peer.sendto(b"hello", socket.getaddrinfo("127.0.0.1", port)[0][-1])
     peer.sendto(bytes(400), socket.getaddrinfo("127.0.0.1", port)[0][-1])
     (text, rssi, _, mac), (long, _, _, _) = taken(one)
-    assert text == b"hello" and rssi == 0 and mac == b"\x7f\0\0\1" + (port + 1).to_bytes(2, "big")
+    assert text == b"hello" and rssi == 0 and mac == b"\x7f\0\0\1" + other.to_bytes(2, "big")
     assert len(long) == 251, "more than a frame may have"
     one.send(mac, b"back")
     assert one.sent() is True and peer.recv(100) == b"back"
     one.send(None, b"all")
     assert one.sent() is True and [frame[0] for frame in taken(one)] == [b"all"]
-    assert udp._packed(("127.0.0.1", port + 1)) == mac, "as the chip gives it"
+    assert udp._packed(("127.0.0.1", other)) == mac, "as the chip gives it"

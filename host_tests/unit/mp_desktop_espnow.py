@@ -50,9 +50,10 @@ def test_a_broadcast_comes_with_sender_signal_and_the_time_of_its_arrival():
 
 def test_who_is_far_away_or_on_another_channel_is_not_heard():
     esp = radio()
+    far, elsewhere = Radio(2000, mac=b"\x02far.."), Radio(10, channel=6, mac=b"\x02chan.")
     for _ in range(20):
-        Radio(2000, mac=b"\x02far..").says(b"hello")
-        Radio(10, channel=6, mac=b"\x02chan.").says(b"hello")
+        far.says(b"hello")
+        elsewhere.says(b"hello")
     assert esp.recv(200) == (None, None) and esp.stats()[3] == 0
 
 
