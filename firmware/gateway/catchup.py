@@ -11,7 +11,6 @@ from micropython import const
 from gateway import clock
 from gateway.records import RECORDS, Decoder
 from gateway.uplink import IDLE_MS, Outlet
-from lib import once
 
 _LONGEST = const(1024)  # bytes of a message
 _HEAD = const(3)
@@ -112,7 +111,7 @@ class CatchUp(Outlet):
                 return
             ordinal, count, payload, fresh, place = frame
             if ordinal > after:
-                once.call("gateway.overrun", "gone", self, after, ordinal, False)  # damaged
+                self.gone(after, ordinal)  # damaged
             after = max(after, ordinal + count)
             flags = (_FRESH if fresh else 0) | (_PLACED if place else 0)
             struct.pack_into("<BIBH", buf, at, flags, ordinal, count, len(payload))

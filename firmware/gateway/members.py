@@ -124,8 +124,8 @@ class Member:
                 self._texts.append(text)
             self.names.layouts[number] = text
         elif kind == TABLE:
-            self.table = bytes(data), utc
             self.flags = data[0]
+            self.table = bytes(data), utc
             self.versions[1] += 1
             self.online = 1
             self.versions[0] += 1

@@ -5,12 +5,13 @@ from lib import once
 _GAPS = 8  # that are remembered
 
 
-def gone(outlet, first, after, thinned):
-    """Tell that records `first` to `after` - 1 do not reach `outlet`; of `thinned` ones the archive's do.
+def gone(told, acked, where, first, after, thinned):
+    """Tell that records `first` to `after` - 1 do not reach an outlet; of `thinned` ones the archive's do.
 
-    What was told already, and may come again as nothing behind it was acknowledged, is left out.
+    `where` is (recorder, the outlet's name, what a `seq` is above its ordinal). What was `told` already, and may come
+    again as nothing behind it was acknowledged, is left out. Returns what is told now, as a list of (first, after).
     """
-    told = [gap for gap in outlet._told if gap[1] > outlet.acked]
+    told = [gap for gap in told if gap[1] > acked]
     gaps = []
     for begin, end in sorted(told) + [(after, after)]:
         if first < begin:
@@ -19,10 +20,9 @@ def gone(outlet, first, after, thinned):
         if first >= after:
             break
     for begin, end in gaps:
-        args = outlet._recorder, outlet.name, outlet.northbound.epoch << 32, begin, end, thinned
-        once.call("gateway.events", "overrun", *args)
-    outlet._told = (told + gaps)[-_GAPS:]
-    outlet._recorder.commit()  # before the cursor passes them: the power may go
+        once.call("gateway.events", "overrun", *where, begin, end, thinned)
+    where[0].commit()  # before the cursor passes them: the power may go
+    return (told + gaps)[-_GAPS:]
 
 
 def near_full(outlet, recorder, near):

@@ -27,7 +27,7 @@ _FAR = const(4)
 
 
 class Pole(bridge.Bridge):
-    """`acked`: the next ordinal to be acknowledged. `feed(life)` fills batches and offers them to the node."""
+    """`place`: the next ordinal to be acknowledged. `feed(life)` fills batches and offers them to the node."""
 
     gateway = None  # whose report is sent too
 
@@ -54,7 +54,7 @@ class Pole(bridge.Bridge):
         self._named = False  # this boot has said who it is
         self._table_at = self._report_at = _FIRST_MS
         self._near = False
-        self._gone = 0  # of the ordinals before it that are gone an event says so
+        self._gaps = ()  # that events have told of, as at an outlet
 
     def start(self, keep):
         """Start the tasks."""
@@ -145,11 +145,8 @@ class Pole(bridge.Bridge):
 
     def _missed(self, first, after, thinned):
         """Say that records are gone before they went, but for what the archive has of `thinned` ones."""
-        first = max(first, self._gone)
-        if first < after:
-            self._gone = after
-            told = self.recorder, self.name, self._epoch << 32, first, after, thinned
-            once.call("gateway.events", "overrun", *told)
+        where = self.recorder, self.name, self._epoch << 32
+        self._gaps = once.call("gateway.overrun", "gone", self._gaps, self.place, where, first, after, thinned)
 
     def cut(self, kind, data):
         """Queue a batch, in parts: the first byte says which of how many it is."""

@@ -114,7 +114,7 @@ class Outlet:
                 message = self.northbound.message(record, None if again else self._clock.now())
             except (IndexError, ValueError):  # what a later version has stored, before this one came back
                 message = None
-                once.call(_OVERRUN, "gone", self, ordinal, ordinal + 1, False)
+                self.gone(ordinal, ordinal + 1)
             if message:
                 self._sent = max(self._sent, ordinal + 1)
                 self._fresh = self._fresh & ~bit | (0 if self.northbound.late else bit)
@@ -126,7 +126,12 @@ class Outlet:
     def _missed(self, first, after, thinned):
         if not thinned and first <= self.acked:  # nothing before them is on the way
             self.acked = max(self.acked, after)
-        once.call(_OVERRUN, "gone", self, first, after, thinned)
+        self.gone(first, after, thinned)
+
+    def gone(self, first, after, thinned=False):
+        """Tell that ordinals `first` to `after` - 1 do not come, but for what the archive has of `thinned` ones."""
+        where = self._recorder, self.name, self.northbound.epoch << 32
+        self._told = once.call(_OVERRUN, "gone", self._told, self.acked, where, first, after, thinned)
 
     def _acknowledged(self, token):
         self.acked = max(self.acked, token + 1)  # a task that was started anew has sent some twice

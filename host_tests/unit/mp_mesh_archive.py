@@ -24,10 +24,7 @@ async def minutes(world, count):
     for _ in range(count):
         await asyncio.sleep_ms(60000)
         for slot in (1, 2):
-            pole.recorder.reading(clock.uptime_ms(), slot, 1, [pole.journal.next + slot - 1, -slot << 50])
-        pole.recorder.commit()
-        while pole.archive.step():
-            pass
+            pole.read(1, [pole.journal.next, -slot << 50], slot)
     world.root.start()
     pole.start()
 
@@ -88,8 +85,6 @@ async def test_after_days_without_a_root_the_archive_goes_first_and_then_the_jou
     lost = pole.journal.first
     assert lost > 300
     await world.until(lambda: pole.bridge.place == pole.journal.next and whole(pole, client))
-    pole.recorder.commit()
-    await world.until(lambda: whole(pole, client))
     gone = thinned(pole, client, 2, lost)
     assert gone == [(2, gone[0][1], True)] and gone[0][1] >= lost - 1
     world.end()

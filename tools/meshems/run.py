@@ -158,7 +158,6 @@ class Gateway:
         self._say = say
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self._spoke = threading.Event()  # it wrote its first line
         self._fed = ("", 0.0)  # what the watchdog's file says, and since when
 
     @property
@@ -178,7 +177,6 @@ class Gateway:
         environment["PYTHONUNBUFFERED"] = "1"
         environment.update({f"MESHEMS_UART{number}": path for number, path in self._uarts.items()})
         command = [interpreter(), "-X", f"heapsize={HEAP}"]
-        self._spoke.clear()
         try:
             self._process = self._switched_on(command, environment)
         except OSError as error:
@@ -202,7 +200,6 @@ class Gateway:
 
     def _note(self, line: str) -> None:
         self.lines.append(line)
-        self._spoke.set()
         self._say(line)
 
     @property

@@ -66,6 +66,7 @@ class Board(Gateway):
         self._raw = False  # in the raw REPL
         self._read = True  # somebody takes what it says
         self._idle = threading.Event()  # it shows a prompt
+        self._spoke = False  # it wrote a line
         self._master, self._slave = os.openpty()
         _raw(self._slave, 0)
         os.set_blocking(self._master, False)
@@ -85,6 +86,7 @@ class Board(Gateway):
         quiet = self._program == BOOT  # the raw REPL is entered again: who speaks raw does not want a banner
         self._raw = False
         self._idle.clear()
+        self._spoke = False
         process: subprocess.Popen[str] = subprocess.Popen(
             [*command, "-i", "-c", self._program], cwd=self.state, env=environment, text=True,
             stdin=there, stdout=there, stderr=there, preexec_fn=_controlling,
@@ -105,7 +107,7 @@ class Board(Gateway):
                 self._program = BOOT
             self.start(SOFT_RESET)
         elif status is not None and status not in RESETS and self._falls < FALLS:
-            self._falls = 0 if self._spoke.is_set() else self._falls + 1
+            self._falls = 0 if self._spoke else self._falls + 1
             self._note(f"meshems: the interpreter fell with status {status}: reset")
             self._reap()
             self.start(HARD_RESET)
@@ -139,6 +141,10 @@ class Board(Gateway):
             os.close(self._master)
             os.close(self._slave)
             self._master = -1
+
+    def _note(self, line: str) -> None:
+        self._spoke = True
+        super()._note(line)
 
     def _tell(self, data: bytes) -> None:
         """Give bytes to whoever has the terminal open. When its buffer stays full nobody has, and they are lost."""
